@@ -1,0 +1,54 @@
+import numpy as np
+from mmdet3d.datasets.transforms import LoadPointsFromFile
+from mmdet3d.registry import TRANSFORMS
+
+from cleverdistiller.errors import InputError
+
+
+@TRANSFORMS.register_module()
+class LoadLiDARSweep(LoadPointsFromFile):
+    """mmdet3d's point loader that names a bad file, and brings the intensity to 0..1.
+
+    Required Keys:
+
+    - lidar_points (dict): with ``lidar_path``
+
+    Added Keys:
+
+    - points (LiDARPoints): (N, 4) x, y, z in metres and intensity in 0..1
+
+    Args:
+        load_dim (int): Floats per point in the file. nuScenes: 5 (x, y, z, intensity, ring).
+        intensity_scale (float): Factor on the stored intensity. nuScenes stores 0..255.
+        **kwargs: For mmdet3d's ``LoadPointsFromFile``, such as ``backend_args``.
+
+    Raises:
+        InputError: If the file is missing, truncated, without points, or has a NaN or infinite value.
+    """
+
+    def __init__(self, load_dim: int = 5, intensity_scale: float = 1 / 255, **kwargs) -> None:
+        super().__init__(coord_type='LIDAR', load_dim=load_dim, use_dim=4, **kwargs)
+        self.intensity_scale = intensity_scale
+
+    def _load_points(self, pts_filename: str) -> np.ndarray:
+        expected = f'float32 rows of {self.load_dim}'
+        again = 'download or copy the sweep again, and run tools/prepare_nuscenes.py to check all files'
+        try:
+            points = super()._load_points(pts_filename)
+        except (OSError, ValueError) as error:
+            raise InputError(f'{pts_filename}, which cannot be read ({error})', expected, again) from error
+        if points.size == 0:
+            raise InputError(f'{pts_filename} without points', expected, again)
+        if points.size % self.load_dim:
+            raise InputError(f'{pts_filename} with {points.size} floats', expected,
+                             again + '; if it is whole, set load_dim')
+        bad_rows = ~np.isfinite(points.reshape(-1, self.load_dim)[:, :4]).all(1)
+        if bad_rows.any():
+            raise InputError(f'{pts_filename} with {bad_rows.sum()} points that are NaN or infinite',
+                             'finite x, y, z and intensity', again)
+        return points
+
+    def transform(self, results: dict) -> dict:
+        results = super().transform(results)
+        results['points'].tensor[:, 3] *= self.intensity_scale
+        return results

@@ -1,0 +1,39 @@
+import torch
+from mmcv.transforms import BaseTransform
+from mmdet3d.registry import TRANSFORMS
+from mmdet3d.structures import Det3DDataSample
+
+
+@TRANSFORMS.register_module()
+class PackDistillationInputs(BaseTransform):
+    """Hand one frame to the model.
+
+    Required Keys:
+
+    - points (LiDARPoints)
+    - img, pairs, queries (optional: only what the model asks for)
+
+    Added Keys:
+
+    - inputs (dict): ``points`` (N, 4) float32, ``images`` (V, 3, H, W) uint8, ``pairs``, ``queries``
+    - data_samples (Det3DDataSample): its metainfo holds ``meta_keys``
+
+    Args:
+        meta_keys (tuple[str, ...]): What to remember of the frame, where present.
+    """
+
+    def __init__(self, meta_keys: tuple[str, ...] = ('token', 'lidar_path', 'camera_names',
+                                                     'lidar_aug_matrix')) -> None:
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        inputs = {'points': results['points'].tensor}
+        if 'img' in results:
+            inputs['images'] = torch.from_numpy(results['img']).permute(0, 3, 1, 2).contiguous()
+        inputs.update({key: results[key] for key in ('pairs', 'queries') if key in results})
+        known = {'lidar_path': results['lidar_points']['lidar_path'], **results}
+        sample = Det3DDataSample(metainfo={key: known[key] for key in self.meta_keys if key in known})
+        return dict(inputs=inputs, data_samples=sample)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(meta_keys={self.meta_keys})'

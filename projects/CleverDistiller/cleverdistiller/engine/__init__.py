@@ -1,0 +1,3 @@
+from cleverdistiller.engine import hooks, schedulers
+
+__all__ = ['hooks', 'schedulers']

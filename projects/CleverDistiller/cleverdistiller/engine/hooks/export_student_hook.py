@@ -1,0 +1,49 @@
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from mmdet3d.registry import HOOKS
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from safetensors.torch import save_file
+
+from cleverdistiller.fileio import replace_when_complete
+
+
+@HOOKS.register_module()
+class ExportStudentHook(Hook):
+    """After training, write the student alone: ``student.pth`` and ``student.safetensors`` in the work dir.
+
+    No teacher, no head. Both hold the same tensors under the backbone's own names and the same metadata:
+    what built the student, the whole config, seed, epochs and versions. They load with
+    ``weights_only=True``.
+
+    Args:
+        name (str): File name without suffix.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, name: str = 'student') -> None:
+        self.name = name
+
+    @master_only
+    def after_train(self, runner: Runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        state_dict = {name: tensor.detach().cpu().contiguous()
+                      for name, tensor in model.student.state_dict().items()}
+        metadata = dict(
+            student=json.dumps(dict(type=type(model.student).__name__, **model.student.arguments)),
+            voxel_size_m=str(model.data_preprocessor.voxel_size_m), config=runner.cfg.pretty_text,
+            seed=str(runner.seed), epochs=str(runner.epoch), iterations=str(runner.iter),
+            versions=json.dumps({name: version(name) for name in ('cleverdistiller', 'mmdet3d', 'torch')}))
+        stem = Path(runner.work_dir) / self.name
+        with replace_when_complete(stem.with_suffix('.pth')) as temporary:
+            torch.save(dict(meta=metadata, state_dict=state_dict), temporary)
+        with replace_when_complete(stem.with_suffix('.safetensors')) as temporary:
+            save_file(state_dict, temporary, metadata=metadata)
+        runner.logger.info(f'The student alone ({len(state_dict)} tensors) is in {stem}.pth and '
+                           f'{stem}.safetensors')

@@ -1,0 +1,75 @@
+import os
+import re
+from pathlib import Path
+
+from mmdet3d.registry import HOOKS
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import read_checkpoint, replace_when_complete
+
+
+@register_backend('replace_when_complete')
+class _ReplaceWhenComplete(LocalBackend):
+    """A local backend whose files appear whole or not at all."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        with replace_when_complete(filepath) as temporary:
+            temporary.write_bytes(obj)
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """mmengine's checkpoint hook for machines that die and files that strangers made.
+
+    - A checkpoint cut short by a kill never takes the name of a good one; ``--resume`` starts from the
+      newest whole one.
+    - Checkpoints hold tensors and plain values only. Before resuming or loading, the file is read with
+      ``weights_only=True``; one that needs arbitrary unpickling is refused.
+
+    Args:
+        max_keep_ckpts (int): At least 2, because mmengine deletes the oldest before it writes the newest.
+        **kwargs: See :class:`mmengine.hooks.CheckpointHook`.
+
+    Raises:
+        InputError: If ``max_keep_ckpts`` is 1, or the checkpoint to start from is missing, damaged or unsafe.
+    """
+
+    def __init__(self, *args, max_keep_ckpts: int = 2, **kwargs) -> None:
+        if max_keep_ckpts == 1:
+            raise InputError('max_keep_ckpts=1', 'at least 2: the older is deleted before the newer is written',
+                             'set default_hooks.checkpoint.max_keep_ckpts=2')
+        kwargs.setdefault('backend_args', dict(backend='replace_when_complete'))
+        super().__init__(*args, max_keep_ckpts=max_keep_ckpts, **kwargs)
+
+    def before_run(self, runner: Runner) -> None:
+        """Check the file that the runner is about to unpickle."""
+        path = runner._load_from
+        if runner._resume and path is None:
+            path = self._repair_pointer(Path(runner.work_dir))
+        if path is not None and os.path.exists(path):
+            read_checkpoint(path)
+        elif path is not None and '://' not in str(path):
+            raise InputError(f'checkpoint {path}, which is not a file', 'a checkpoint to start from',
+                             'check --resume or load_from')
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Leave out the logger's smoothing windows: they are objects, not values."""
+        checkpoint['message_hub']['log_scalars'] = {}
+        checkpoint['message_hub']['resumed_keys'] = {
+            key: resumed for key, resumed in checkpoint['message_hub']['resumed_keys'].items()
+            if key in checkpoint['message_hub']['runtime_info']}
+
+    def _repair_pointer(self, work_dir: Path) -> Path | None:
+        """The newest whole checkpoint; rewrite ``last_checkpoint`` where a kill left it behind or empty."""
+        numbered = {path: re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name)
+                    for path in work_dir.glob('*.pth')}
+        numbered = {path: int(match[1]) for path, match in numbered.items() if match}
+        if not numbered:
+            return None
+        newest = max(numbered, key=numbered.get)
+        with replace_when_complete(work_dir / 'last_checkpoint') as temporary:
+            temporary.write_text(str(newest))
+        return newest

@@ -1,0 +1,125 @@
+"""Reading weights without running code, and writing files that are never half there."""
+import os
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from cleverdistiller.errors import InputError
+
+
+@contextmanager
+def replace_when_complete(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path``; rename it to ``path`` once the block succeeds.
+
+    A killed or failing writer leaves an older ``path`` untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        yield temporary
+        with open(temporary, 'rb') as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: str | Path) -> dict:
+    """Read a ``.safetensors`` or a torch file, never running code it may carry.
+
+    Args:
+        path (str | Path): A ``.safetensors`` file, or anything ``torch.save`` wrote.
+
+    Returns:
+        dict: The content as saved, tensors on the CPU.
+
+    Raises:
+        InputError: If the file is missing, truncated, or needs arbitrary unpickling.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f'{path}, which is not a file', 'a .safetensors, .pth or .pt file',
+                         'check the path, or download the weights first')
+    try:
+        if path.suffix == '.safetensors':
+            return load_file(path)
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f'{path}, which holds more than tensors and plain values ({_first_line(error)})',
+            'a file that torch.load(..., weights_only=True) reads',
+            'opening it would run code of its author: if you trust it, load it yourself once and save '
+            'its state dict with safetensors.torch.save_file; give that file here') from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise InputError(f'{path}, which cannot be read ({_first_line(error)})',
+                         'a complete weights file',
+                         'it is truncated or damaged: download or copy it again') from error
+    if not isinstance(content, dict):
+        raise InputError(f'{path} with a {type(content).__name__} inside', 'a dict of tensors',
+                         'save the model\'s state_dict()')
+    return content
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint, unwrapping the usual ``state_dict``/``model`` envelope.
+
+    Args:
+        path (str | Path): See :func:`read_checkpoint`.
+
+    Returns:
+        dict[str, Tensor]: Name to tensor.
+
+    Raises:
+        InputError: See :func:`read_checkpoint`; also if no tensors are found.
+    """
+    content = read_checkpoint(path)
+    for envelope in ('state_dict', 'model', 'teacher'):
+        if isinstance(content.get(envelope), dict):
+            content = content[envelope]
+            break
+    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise InputError(f'{path} with the keys {sorted(map(str, content))[:5]}', 'named tensors',
+                         'save the model\'s state_dict()')
+    return tensors
+
+
+def check_state_dict(found: dict[str, Tensor], wanted: dict[str, Tensor], path: str | Path,
+                     owner: str, remedy: str) -> None:
+    """Refuse weights that do not fit, listing what is missing, unexpected or of another shape.
+
+    Args:
+        found (dict[str, Tensor]): The weights that came.
+        wanted (dict[str, Tensor]): The model's own state dict.
+        path (str | Path): Where they came from, for the message.
+        owner (str): What they should fit, for the message.
+        remedy (str): What the user can do.
+
+    Raises:
+        InputError: If any name or shape differs.
+    """
+    problems = {
+        'missing': sorted(wanted.keys() - found.keys()),
+        'unexpected': sorted(found.keys() - wanted.keys()),
+        'of another shape': [
+            f'{name} {tuple(found[name].shape)} instead of {tuple(wanted[name].shape)}'
+            for name in sorted(wanted.keys() & found.keys())
+            if found[name].shape != wanted[name].shape
+        ],
+    }
+    texts = [f'{len(names)} {what} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
+             for what, names in problems.items() if names]
+    if texts:
+        raise InputError(f'{path} with tensors {"; ".join(texts)}',
+                         f'exactly the {len(wanted)} tensors of {owner}', remedy)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split('\n')[0][:200]

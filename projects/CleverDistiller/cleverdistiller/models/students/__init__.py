@@ -1,0 +1,3 @@
+from cleverdistiller.models.students.minkunet_student import MinkUNetStudent
+
+__all__ = ['MinkUNetStudent']

@@ -1,0 +1,4 @@
+from cleverdistiller.models.teachers.frozen_teacher import FrozenTeacher
+from cleverdistiller.models.teachers.timm_vit_teacher import TimmViTTeacher
+
+__all__ = ['FrozenTeacher', 'TimmViTTeacher']

@@ -1,0 +1,161 @@
+import timm
+import torch
+import torch.nn.functional as F
+from mmdet3d.registry import MODELS
+from mmengine.logging import print_log
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from torch import Tensor, nn
+
+from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import check_state_dict, read_state_dict
+from cleverdistiller.models.teachers.frozen_teacher import FrozenTeacher
+
+
+@MODELS.register_module()
+class TimmViTTeacher(FrozenTeacher):
+    """Any timm vision transformer as teacher: DINOv2, DINOv3, CLIP and others.
+
+    For DINOv2 (arXiv 2304.07193) the features equal the official model's: its position table is
+    interpolated as the official code does (bicubic; without registers no antialiasing and a 0.1 offset in
+    the scale, with registers antialiased and without offset). timm's own resampling differs.
+
+    Args:
+        name (str): timm model name, such as ``vit_small_patch14_dinov2.lvd142m``.
+        weights (str): ``hub`` (timm's hub), ``random`` (for dry runs, logged as such), or the path of a
+            timm file or of an official DINOv2 checkpoint, ``.pth`` or ``.safetensors``.
+        image_size_hw (tuple[int, int]): Rows and columns of the input, multiples of the patch size.
+        features (str): ``pre_norm``: the block's output, as ScaLR and SuperFlow use. ``post_norm``: after
+            the model's final LayerNorm.
+        block (int): Which block; -1 is the last.
+        pos_embed (str): ``official`` or ``timm``, see above; only DINOv2 knows the difference.
+
+    Raises:
+        InputError: If an option is unknown, the weights cannot be had or do not fit, or the image size is
+            no multiple of the patch size.
+    """
+
+    def __init__(self, name: str = 'vit_small_patch14_dinov2.lvd142m', weights: str = 'hub',
+                 image_size_hw: tuple[int, int] = (224, 448), features: str = 'pre_norm', block: int = -1,
+                 pos_embed: str = 'official') -> None:
+        super().__init__()
+        _check_option('features', features, ('pre_norm', 'post_norm'))
+        _check_option('pos_embed', pos_embed, ('official', 'timm'))
+        self.image_size_hw = tuple(image_size_hw)
+        self.features = features
+        self.vit = _create_vit(name, weights)
+        self._check_image_size(name)
+        self._fit_to_image_size(official='dinov2' in name and pos_embed == 'official')
+        self.embed_dim = self.vit.embed_dim
+        self.block = range(len(self.vit.blocks))[block]
+        config = self.vit.pretrained_cfg
+        self.register_buffer('mean', torch.tensor(config['mean']).view(1, 3, 1, 1))
+        self.register_buffer('std', torch.tensor(config['std']).view(1, 3, 1, 1))
+        self.freeze()
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """See :meth:`FrozenTeacher.forward`. Runs in half precision on CUDA, in float32 on a CPU."""
+        precision = torch.float16 if images.is_cuda else torch.bfloat16  # torch refuses float16 on a CPU, even unused
+        with torch.autocast(images.device.type, dtype=precision, enabled=images.is_cuda):
+            patches, = self.vit.forward_intermediates(
+                (images - self.mean) / self.std, indices=[self.block], norm=self.features == 'post_norm',
+                stop_early=True, output_fmt='NCHW', intermediates_only=True)
+        return patches  # (V, D, h, w), class and register tokens dropped
+
+    def _check_image_size(self, name: str) -> None:
+        patch = self.vit.patch_embed.patch_size[0]
+        if any(size % patch for size in self.image_size_hw):
+            nearest = tuple(max(1, round(size / patch)) * patch for size in self.image_size_hw)
+            raise InputError(f'image_size_hw={self.image_size_hw} for {name} with patches of {patch} px',
+                             f'multiples of {patch}', f'use {nearest} here and in LoadCameraImages')
+
+    def _fit_to_image_size(self, official: bool) -> None:
+        """Fix the input size and interpolate the position table to it, once and for all."""
+        native_table = None if self.vit.pos_embed is None else self.vit.pos_embed.detach()
+        self.vit.set_input_size(img_size=self.image_size_hw)
+        if official:
+            table = interpolate_dinov2_positions(native_table, self.vit.patch_embed.grid_size,
+                                                 num_registers=self.vit.num_reg_tokens)
+            self.vit.pos_embed = nn.Parameter(table)
+
+
+def interpolate_dinov2_positions(table: Tensor, grid_hw: tuple[int, int], num_registers: int) -> Tensor:
+    """Resize DINOv2's position table as its official code does by default.
+
+    Args:
+        table (Tensor): (1, 1 + n^2, D) with the class token's row first, or (1, n^2, D) where registers
+            are used (timm folds that row into the class token).
+        grid_hw (tuple[int, int]): Patch rows and columns wanted.
+        num_registers (int): 0 for the first models, 4 for the ``reg`` ones.
+
+    Returns:
+        Tensor: (1, 1 + h w, D) or (1, h w, D) float32.
+    """
+    prefix = 0 if num_registers else 1
+    side = round((table.shape[1] - prefix)**0.5)
+    if grid_hw == (side, side):
+        return table
+    grid = table[:, prefix:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    if num_registers:
+        grid = F.interpolate(grid, size=grid_hw, mode='bicubic', antialias=True)
+    else:  # the official offset: passed as a scale factor, it changes where the table is read
+        scale = tuple((size + 0.1) / side for size in grid_hw)
+        grid = F.interpolate(grid, scale_factor=scale, mode='bicubic', antialias=False)
+    return torch.cat([table[:, :prefix].float(), grid.flatten(2).transpose(1, 2)], 1)
+
+
+def _create_vit(name: str, weights: str) -> nn.Module:
+    """Build the timm model at its native size with the asked weights."""
+    if not timm.is_model(name):
+        raise InputError(f'teacher name {name!r}', 'a timm model name',
+                         'see timm.list_models("vit_*") for the names')
+    if weights == 'hub':
+        try:
+            return timm.create_model(name, pretrained=True, num_classes=0)
+        except Exception as error:  # each hub client has its own errors: offline, gated, no such file
+            raise InputError(
+                f'no weights of {name} from timm\'s hub ({str(error).strip().splitlines()[0][:160]})',
+                'a reachable hub or its local cache',
+                'download the file where there is a network and set model.teacher.weights=/path/to/file '
+                '(timm or official DINOv2 .pth/.safetensors), or weights=random for a dry run') from error
+    vit = timm.create_model(name, pretrained=False, num_classes=0)
+    if not hasattr(vit, 'forward_intermediates') or not hasattr(vit, 'set_input_size'):
+        raise InputError(f'{name}, which is no vision transformer', 'a timm ViT with patch tokens',
+                         'choose a vit_*, eva* or deit* model')
+    if weights == 'random':
+        print_log(f'Teacher {name} has RANDOM weights (weights="random"): for dry runs only, its features '
+                  'mean nothing.', logger='current', level=30)
+        return vit
+    _load_local_weights(vit, name, weights)
+    return vit
+
+
+def _load_local_weights(vit: nn.Module, name: str, path: str) -> None:
+    """Load a timm file or an official DINOv2 checkpoint, strictly."""
+    found = read_state_dict(path)
+    remedy = f'give the weights of {name}, or set model.teacher.name to the model the file was made for'
+    if any(key.startswith('backbone.') for key in found):  # DINOv2's own training checkpoints
+        found = {key.removeprefix('backbone.'): value for key, value in found.items()
+                 if key.startswith('backbone.')}
+    _check_width_and_positions(vit, found, path, name, remedy)
+    if isinstance(vit, VisionTransformer):
+        found = checkpoint_filter_fn(found, vit)  # timm's own conversion from the official names
+    found = {key: value for key, value in found.items() if not key.startswith('head.')}
+    check_state_dict(found, vit.state_dict(), path, name, remedy)
+    vit.load_state_dict(found, strict=True)
+
+
+def _check_width_and_positions(vit: nn.Module, found: dict, path: str, name: str, remedy: str) -> None:
+    """Catch before conversion what timm would resample silently or fail on obscurely."""
+    table = found.get('pos_embed')
+    if table is None or vit.pos_embed is None:
+        return
+    tokens, width = vit.pos_embed.shape[1:]
+    if table.dim() != 3 or table.shape[2] != width or table.shape[1] - tokens not in (-1, 0, 1):
+        raise InputError(f'{path} with a position table of shape {tuple(table.shape)}',
+                         f'(1, {tokens}, {width}) for {name}', remedy)
+
+
+def _check_option(option: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f'teacher.{option}={value!r}', ' or '.join(known), 'correct the config')

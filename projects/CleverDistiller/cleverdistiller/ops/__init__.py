@@ -1,0 +1,1 @@
+"""Pure tensor functions: no mm* import, any device, nothing registered."""

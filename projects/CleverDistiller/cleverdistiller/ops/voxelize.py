@@ -1,0 +1,58 @@
+"""Points to grid cells and back."""
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cleverdistiller.structures import VoxelGrid
+
+
+def gather_rows(table: Tensor, index: Tensor) -> Tensor:
+    """``table[index]`` whose backward is fast and repeatable.
+
+    Plain indexing accumulates gradients with atomic adds: other bits at every run, on CPU as on CUDA.
+    ``F.embedding`` sums each row's gradients in a fixed order.
+
+    Args:
+        table (Tensor): (R, C).
+        index (Tensor): (K,) int64.
+
+    Returns:
+        Tensor: (K, C).
+    """
+    return F.embedding(index, table)
+
+
+def voxelize(points: Tensor, cloud_index: Tensor, batch_size: int, voxel_size_m: float,
+             random_representative: bool) -> VoxelGrid:
+    """Put points on a Cartesian grid, one voxel set per cloud: cell = floor(xyz / size) - min of the cloud.
+
+    Args:
+        points (Tensor): (N, 3 + c) float32, metres and further channels.
+        cloud_index (Tensor): (N,) int64.
+        batch_size (int): Number of clouds.
+        voxel_size_m (float): Edge of a cell.
+        random_representative (bool): True: each voxel takes the features of one of its points at random
+            (training). False: of its first point.
+
+    Returns:
+        VoxelGrid: With ``coords`` in lexicographic order.
+    """
+    cells = torch.floor(points[:, :3].double() / voxel_size_m).long()  # (N, 3)
+    for cloud in range(batch_size):
+        mine = cloud_index == cloud
+        if mine.any():
+            cells[mine] -= cells[mine].amin(0)
+    extent = (cells.amax(0) + 1).tolist()
+    key = ((cloud_index * extent[0] + cells[:, 0]) * extent[1] + cells[:, 1]) * extent[2] + cells[:, 2]
+    unique_key, point_to_voxel = torch.unique(key, return_inverse=True)  # (M,), (N,)
+
+    count = len(points)
+    order = torch.randperm(count, device=points.device) if random_representative else torch.arange(
+        count, device=points.device)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(count, device=points.device)
+    best_rank = torch.full_like(unique_key, count).scatter_reduce(0, point_to_voxel, rank, 'amin')
+    representative = order[best_rank]  # (M,)
+
+    coords = torch.cat([cloud_index[representative, None], cells[representative]], 1).int()
+    return VoxelGrid(points[representative], coords, point_to_voxel, representative, batch_size)

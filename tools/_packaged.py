@@ -1,0 +1,29 @@
+"""What the command-line tools share."""
+import runpy
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cleverdistiller.errors import InputError
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Print an InputError as its own text, without the traceback, and leave with status 2."""
+    try:
+        yield
+    except InputError as error:
+        # Out of a DataLoader worker it comes with the worker's traceback before it.
+        print('\nerror: ' + str(error).rpartition('InputError: ')[2].strip(), file=sys.stderr)
+        sys.exit(2)
+
+
+def run_packaged_tool(name: str) -> None:
+    """Run one of the scripts that mmdet3d brings in its package, with this process's arguments."""
+    import mmdet3d
+    script = Path(mmdet3d.__file__).parent / '.mim' / 'tools' / name
+    with clear_errors():
+        if not script.is_file():
+            raise InputError(f'no {script}', 'mmdet3d\'s packaged tools', 'pip install mmdet3d==1.4.0 from a wheel')
+        runpy.run_path(str(script), run_name='__main__')
