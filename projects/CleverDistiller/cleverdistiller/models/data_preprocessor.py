@@ -41,8 +41,8 @@ class DistillationDataPreprocessor(BaseDataPreprocessor):
         """Prepare one batch.
 
         Args:
-            data (dict): ``inputs``, a list with one dict a scan (see :class:`PackDistillationInputs`), and
-                ``data_samples``.
+            data (dict): ``inputs``, a dict of lists with one entry a scan (what mmengine's ``pseudo_collate``
+                makes of :class:`PackDistillationInputs`), and ``data_samples``.
             training (bool): Mix and pick random representatives.
 
         Returns:
@@ -52,28 +52,28 @@ class DistillationDataPreprocessor(BaseDataPreprocessor):
         with torch.autocast(self.device.type, enabled=False):
             return dict(inputs=self._collate(data['inputs'], training), data_samples=data['data_samples'])
 
-    def _collate(self, scans: list[dict], training: bool) -> DistillationInputs:
-        scan_sizes = tuple(len(scan['points']) for scan in scans)
-        points = torch.cat([self.cast_data(scan['points']) for scan in scans])  # (N, 4)
-        scan_index = torch.arange(len(scans)).repeat_interleave(torch.tensor(scan_sizes)).to(points.device)
+    def _collate(self, scans: dict[str, list], training: bool) -> DistillationInputs:
+        scan_sizes = tuple(map(len, scans['points']))
+        count = len(scan_sizes)
+        points = torch.cat(self.cast_data(scans['points']))  # (N, 4)
+        scan_index = torch.arange(count).repeat_interleave(torch.tensor(scan_sizes)).to(points.device)
         mix = training and np.random.rand() < self.mix3d_prob
         cloud_index = scan_index // 2 if mix else scan_index
-        batch_size = (len(scans) + 1) // 2 if mix else len(scans)
+        batch_size = (count + 1) // 2 if mix else count
         voxels = voxelize(points, cloud_index, batch_size, self.voxel_size_m, random_representative=training)
         found = {}
-        if 'images' in scans[0]:
-            found['images'] = torch.cat([self.cast_data(scan['images']) for scan in scans]).float() / 255
-        if 'pairs' in scans[0]:
-            pairs = PointPixelPairs.collate([self._move(scan['pairs']) for scan in scans], scan_sizes,
-                                            [len(scan['images']) for scan in scans])
+        if 'images' in scans:
+            found['images'] = torch.cat(self.cast_data(scans['images'])).float() / 255
+        if 'pairs' in scans:
+            pairs = PointPixelPairs.collate(self._move(scans['pairs']), scan_sizes,
+                                            [len(images) for images in scans['images']])
             found['pairs'] = self._select_pairs(pairs, voxels.representative, len(points))
-        if 'queries' in scans[0]:
-            found['queries'] = OccupancyQueries.collate([self._move(scan['queries']) for scan in scans],
-                                                        scan_sizes)
+        if 'queries' in scans:
+            found['queries'] = OccupancyQueries.collate(self._move(scans['queries']), scan_sizes)
         return DistillationInputs(points, cloud_index, scan_sizes, voxels, **found)
 
-    def _move(self, tensors: PointPixelPairs | OccupancyQueries):
-        return tensors.to(self.device, self._non_blocking)
+    def _move(self, scans: list) -> list:
+        return [scan.to(self.device, self._non_blocking) for scan in scans]
 
     def _select_pairs(self, pairs: PointPixelPairs, representative: Tensor, num_points: int) -> PointPixelPairs:
         if self.pair_points == 'all':
