@@ -75,11 +75,14 @@ class DistillationDataset(BaseDataset):
             cameras = self.metainfo['cameras'] or tuple(images)
             return dict(
                 token=token,
-                lidar_points=dict(lidar_path=osp.join(self.data_prefix.get('pts', ''), sweep)),
+                lidar_points=dict(lidar_path=osp.join(self._folder('pts'), sweep)),
                 images={camera: self._parse_camera(images, camera, token) for camera in cameras})
         except (KeyError, TypeError) as error:
             raise InputError(f'{self.ann_file}, frame {token}, without {error}', 'an mmdet3d v2 record',
                              'rebuild the index with tools/prepare_nuscenes.py') from error
+
+    def _folder(self, key: str) -> str:
+        return self.data_prefix.get(key, self.data_root or '')
 
     def _parse_camera(self, images: dict, camera: str, token: str) -> dict:
         record = images.get(camera, {})
@@ -92,7 +95,7 @@ class DistillationDataset(BaseDataset):
                                  'rebuild the index, or leave the camera out with '
                                  'dataset.metainfo.cameras')
             matrices[name] = matrix[:size, :size]
-        return dict(img_path=osp.join(self.data_prefix.get(camera, ''), record['img_path']), **matrices)
+        return dict(img_path=osp.join(self._folder(camera), record['img_path']), **matrices)
 
 
 def _read_infos(path: str) -> Mapping:
