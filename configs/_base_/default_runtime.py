@@ -9,7 +9,7 @@ default_hooks = dict(
     # Whole or absent files, resumable after a kill, nothing that needs unpickling.
     checkpoint=dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'))
-custom_hooks = [dict(type='EpochSeedHook'), dict(type='ExportStudentHook')]
+custom_hooks = [dict(type='SeedHook'), dict(type='ExportStudentHook')]
 
 randomness = dict(seed=0)
 env_cfg = dict(

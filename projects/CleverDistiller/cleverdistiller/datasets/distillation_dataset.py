@@ -19,7 +19,7 @@ class DistillationDataset(BaseDataset):
     otherwise, overrides :meth:`parse_data_info`.
 
     Each sample's randomness depends on (seed, epoch, index) alone: another number of workers, or a resumed
-    run, sees the same augmentations. :class:`EpochSeedHook` tells the epoch.
+    run, sees the same augmentations. :class:`SeedHook` tells the epoch.
 
     Args:
         ann_file (str): Info file (``.pkl``), relative to ``data_root``.

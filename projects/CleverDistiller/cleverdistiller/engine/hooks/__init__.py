@@ -1,5 +1,5 @@
-from cleverdistiller.engine.hooks.epoch_seed_hook import EpochSeedHook
 from cleverdistiller.engine.hooks.export_student_hook import ExportStudentHook
 from cleverdistiller.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
+from cleverdistiller.engine.hooks.seed_hook import SeedHook
 
-__all__ = ['EpochSeedHook', 'ExportStudentHook', 'SafeCheckpointHook']
+__all__ = ['ExportStudentHook', 'SafeCheckpointHook', 'SeedHook']

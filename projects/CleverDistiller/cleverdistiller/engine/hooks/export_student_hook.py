@@ -33,8 +33,9 @@ class ExportStudentHook(Hook):
     @master_only
     def after_train(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        state_dict = {name: tensor.detach().cpu().contiguous()
-                      for name, tensor in model.student.state_dict().items()}
+        state_dict = model.student.state_dict()  # an OrderedDict that knows the layout version of its kernels
+        for name, tensor in state_dict.items():
+            state_dict[name] = tensor.detach().cpu().contiguous()
         metadata = dict(
             student=json.dumps(dict(type=type(model.student).__name__, **model.student.arguments)),
             voxel_size_m=str(model.data_preprocessor.voxel_size_m), config=runner.cfg.pretty_text,
@@ -44,6 +45,6 @@ class ExportStudentHook(Hook):
         with replace_when_complete(stem.with_suffix('.pth')) as temporary:
             torch.save(dict(meta=metadata, state_dict=state_dict), temporary)
         with replace_when_complete(stem.with_suffix('.safetensors')) as temporary:
-            save_file(state_dict, temporary, metadata=metadata)
+            save_file(dict(state_dict), temporary, metadata=metadata)
         runner.logger.info(f'The student alone ({len(state_dict)} tensors) is in {stem}.pth and '
                            f'{stem}.safetensors')

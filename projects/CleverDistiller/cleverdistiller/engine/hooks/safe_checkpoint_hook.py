@@ -2,6 +2,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 from mmdet3d.registry import HOOKS
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
@@ -56,11 +57,13 @@ class SafeCheckpointHook(CheckpointHook):
                              'check --resume or load_from')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Leave out the logger's smoothing windows: they are objects, not values."""
-        checkpoint['message_hub']['log_scalars'] = {}
-        checkpoint['message_hub']['resumed_keys'] = {
-            key: resumed for key, resumed in checkpoint['message_hub']['resumed_keys'].items()
-            if key in checkpoint['message_hub']['runtime_info']}
+        """Keep plain values: the logger's smoothing windows are objects, some of its values numpy's."""
+        hub = checkpoint['message_hub']
+        hub['log_scalars'] = {}
+        hub['runtime_info'] = {key: value.item() if isinstance(value, np.generic) else value
+                               for key, value in hub['runtime_info'].items()}
+        hub['resumed_keys'] = {key: resumed for key, resumed in hub['resumed_keys'].items()
+                               if key in hub['runtime_info']}
 
     def _repair_pointer(self, work_dir: Path) -> Path | None:
         """The newest whole checkpoint; rewrite ``last_checkpoint`` where a kill left it behind or empty."""

@@ -126,7 +126,11 @@ class MinkUNetStudent(BaseModule):
         check_state_dict(found, self.state_dict(), path, f'MinkUNetStudent({self.arguments})',
                          'build the student with the depth, width, variant and in_channels the file was made '
                          'with (its metadata names them)')
-        self.load_state_dict(found, strict=True)
+        # Through our own dict for its layout version: mmdet3d takes a dict without one (safetensors has none)
+        # for spconv 1.x and transposes every kernel.
+        own = self.state_dict()
+        own.update(found)
+        self.load_state_dict(own, strict=True)
 
     def forward(self, voxels: VoxelGrid) -> Tensor:
         """One feature a voxel.

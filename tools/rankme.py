@@ -1,0 +1,64 @@
+"""RankMe and matrix rank of a student's features on the validation frames of a config.
+
+python tools/rankme.py CONFIG CHECKPOINT [--out FILE.json] [--cfg-options KEY=VALUE ...]
+
+CHECKPOINT is an exported student (.pth, .safetensors) or a training checkpoint (epoch_N.pth). The teacher
+is not needed. Prints a table and writes a JSON file beside the checkpoint.
+"""
+import argparse
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from _packaged import clear_errors
+from mmdet3d.registry import MODELS
+from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+from mmengine.evaluator import Evaluator
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from tqdm import tqdm
+
+from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.models.distillers import CleverDistiller
+
+
+def measure(cfg: Config, checkpoint: str) -> dict[str, float]:
+    """Run the student over ``cfg.val_dataloader`` and evaluate ``cfg.val_evaluator``."""
+    init_default_scope(cfg.default_scope)
+    device = get_device()
+    preprocessor = MODELS.build(cfg.model.data_preprocessor).to(device)
+    student = MODELS.build(dict(cfg.model.student, weights=checkpoint)).to(device).eval()
+    loader = Runner.build_dataloader(cfg.val_dataloader, seed=0)
+    evaluator = Evaluator(cfg.val_evaluator)
+    with torch.no_grad():
+        for batch in tqdm(loader, desc='frames', unit='batch'):
+            inputs = preprocessor(batch)['inputs']
+            evaluator.process(CleverDistiller.split_by_scan(student(inputs.voxels), inputs), batch)
+    return evaluator.evaluate(len(loader.dataset))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--out', help='JSON file; default: CHECKPOINT with the suffix .rankme.json')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    args = parser.parse_args()
+    with clear_errors():
+        cfg = Config.fromfile(args.config)
+        cfg.merge_from_dict(args.cfg_options)
+        numbers = measure(cfg, args.checkpoint)
+        out = Path(args.out or Path(args.checkpoint).with_suffix('.rankme.json'))
+        made_from = dict(config=args.config, checkpoint=args.checkpoint,
+                         versions={name: version(name) for name in ('cleverdistiller', 'torch')})
+        with replace_when_complete(out) as temporary:
+            temporary.write_text(json.dumps({**numbers, 'made_from': made_from}, indent=2))
+    for name, value in numbers.items():
+        print(f'{name:28s}{value:12.3f}')
+    print(f'written to {out}')
+
+
+if __name__ == '__main__':
+    main()
