@@ -1,0 +1,90 @@
+"""What is installed, what it can do here, and what to do about each problem.
+
+python tools/doctor.py
+"""
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from cleverdistiller.errors import InputError
+from cleverdistiller.ops.sparse_conv import largest_error_against_dense, load_backend
+
+# Tested together; see requirements/reference.txt.
+REFERENCE = {'torch': '2.1.2', 'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmdet': '3.2.0', 'mmdet3d': '1.4.0',
+             'timm': '1.0.31', 'numpy': '1.23.5', 'nuscenes-devkit': '1.2.0', 'safetensors': '0.8.0'}
+EXACT = 1e-4
+
+
+def report(state: str, what: str, remedy: str = '') -> bool:
+    """Print one line, and the remedy below it; return whether all is well."""
+    print(f'[{state:4s}] {what}' + (f'\n       remedy: {remedy}' if remedy else ''))
+    return state != 'FAIL'
+
+
+def check_packages() -> bool:
+    """Compare the installed versions with the reference environment."""
+    well = True
+    for name, wanted in REFERENCE.items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            well &= report('FAIL', f'{name} is not installed', f'make setup, or pip install {name}=={wanted}')
+            continue
+        same = found.split('+')[0] == wanted
+        report('ok' if same else 'note', f'{name} {found}' + ('' if same else f' (reference: {wanted})'))
+    return well
+
+
+def check_mmcv_operators() -> bool:
+    """mmcv-lite has no compiled operators, and a build for another torch does not load."""
+    try:
+        import mmcv.ops  # noqa: F401
+    except ImportError as error:
+        return report('FAIL', f'mmcv\'s compiled operators do not load ({str(error).splitlines()[0]})',
+                      'pip uninstall mmcv mmcv-lite; MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0')
+    return report('ok', 'mmcv\'s compiled operators load')
+
+
+def check_device() -> torch.device:
+    """Say what computes here."""
+    if torch.cuda.is_available():
+        memory_gib = torch.cuda.get_device_properties(0).total_memory / 2**30
+        report('ok', f'GPU: {torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {memory_gib:.0f} GiB, '
+                     f'CUDA {torch.version.cuda}')
+        return torch.device('cuda')
+    driver = shutil.which('nvidia-smi')
+    report('note', 'no GPU: everything runs on the CPU, too slowly for nuScenes pretraining',
+           'an NVIDIA driver is installed but torch cannot use it: match torch\'s CUDA to the driver'
+           if driver else 'use a machine with an NVIDIA GPU for real runs; configs/pretrain/keyframe.py '
+           'works here (configs with AMP need --cfg-options optim_wrapper.type=OptimWrapper)')
+    return torch.device('cpu')
+
+
+def check_sparse_convolution(device: torch.device) -> bool:
+    """Choose the backend as training would and compare it with dense convolution."""
+    try:
+        backend = load_backend()
+    except InputError as error:
+        return report('FAIL', f'sparse convolution: {error}')
+    error = largest_error_against_dense(backend, device)
+    where = f'sparse convolution: {backend.name} ({backend.reason}) on {device.type}'
+    if error < EXACT:
+        return report('ok', f'{where}, exact: largest difference to dense convolution {error:.1e}')
+    return report('FAIL', f'{where} is WRONG: it differs from dense convolution by {error:.1e}',
+                  'pip uninstall spconv cumm; pip install spconv-cu120==2.3.6')
+
+
+def main() -> None:
+    report('ok', f'Python {platform.python_version()} on {platform.machine()}, {torch.get_num_threads()} threads')
+    well = check_packages()
+    well &= check_mmcv_operators()
+    well &= check_sparse_convolution(check_device())
+    print('All is well.' if well else 'Mend the lines marked FAIL.')
+    sys.exit(not well)
+
+
+if __name__ == '__main__':
+    main()
