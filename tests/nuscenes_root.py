@@ -1,5 +1,6 @@
 """A tiny made-up nuScenes root: every table that nuscenes-devkit wants, small images, short sweeps."""
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def _sensors() -> dict[str, list[dict]]:
         calibrated.append(dict(
             token=camera, sensor_token=camera, translation=[1 + 0.7 * np.cos(yaw), 0.5 * np.sin(yaw), 1.5],
             rotation=cam2ego.elements.tolist(),
-            camera_intrinsic=[[126.6, 0.0, width / 2 + 1.6], [0.0, 126.6, height / 2 - 2.1], [0.0, 0.0, 1.0]]))
+            camera_intrinsic=[[126.6, 0, width / 2 + 1.6], [0, 126.6, height / 2 - 2.1], [0, 0, 1]]))
     return dict(sensor=sensors, calibrated_sensor=calibrated)
 
 
@@ -71,7 +72,7 @@ def _add_scene(tables: dict, root: Path, scene: int, name: str) -> None:
             sweeps.append(_add_data(tables, root, token, 'LIDAR_TOP', time_us - i * 166_000, is_key=i == 0))
         for i, camera in enumerate(CAMERA_YAWS_DEG):  # the shutters open 8 to 48 ms before the sweep ends
             _add_data(tables, root, token, camera, time_us - 8_000 * (i + 1), is_key=True)
-    for previous, sweep in zip(sweeps, sweeps[1:]):
+    for previous, sweep in pairwise(sweeps):
         previous['next'], sweep['prev'] = sweep['token'], previous['token']
 
 

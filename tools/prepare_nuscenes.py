@@ -11,6 +11,7 @@ import argparse
 import pickle
 from collections.abc import Mapping
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 from _packaged import clear_errors
@@ -56,7 +57,7 @@ def prepare(root: Path, version: str = 'v1.0-trainval', out: Path | None = None,
     print(f'loading the tables of {version} (v1.0-trainval: a minute)')
     nusc = open_nuscenes(root, version)
     samples = split_samples(nusc)
-    check_files(root, named_files(nusc, sum(samples.values(), []), max_sweeps), 'sweeps and images')
+    check_files(root, named_files(nusc, chain(*samples.values()), max_sweeps), 'sweeps and images')
     infos = {Path(out or root) / f'{prefix}_infos_{split}.pkl':
              build_infos(nusc, tqdm(rows, desc=f'{split} frames', unit='frame'), max_sweeps)
              for split, rows in samples.items()}

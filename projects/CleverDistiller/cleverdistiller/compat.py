@@ -2,20 +2,48 @@
 
 - ``spconv.pytorch.ops.get_current_stream``: asks CUDA for a stream even when every tensor is on the CPU,
   which fails without a GPU. Replaced by a version that answers 0 there; with a GPU nothing changes.
+- ``spconv.pytorch.ops.get_indice_pairs``: counts cells in int32 on a CPU, which makes neighbours of distant
+  cells once a batch's grid has 2^31 cells. Above that size, and on a CPU only, :mod:`ops.neighbour_pairs`.
 """
+import math
+
 import torch
 
+from cleverdistiller.errors import InputError
+from cleverdistiller.ops.neighbour_pairs import strided_pairs, submanifold_pairs
 
-def let_spconv_run_without_cuda() -> None:
+_INT32_CELLS = 2**31
+
+
+def make_spconv_right_on_cpu() -> None:
     """Patch ``spconv`` once; see the module's text."""
     from spconv.pytorch import ops
 
-    stock = ops.get_current_stream
-    if getattr(stock, 'works_without_cuda', False):
+    if hasattr(ops, 'stock_functions'):
         return
+    ops.stock_functions = ops.get_current_stream, ops.get_indice_pairs
+    ops.get_current_stream = _get_current_stream
+    ops.get_indice_pairs = _get_indice_pairs
 
-    def get_current_stream() -> int:
-        return stock() if torch.cuda.is_available() else 0
 
-    get_current_stream.works_without_cuda = True
-    ops.get_current_stream = get_current_stream
+def _get_current_stream() -> int:
+    from spconv.pytorch import ops
+    return ops.stock_functions[0]() if torch.cuda.is_available() else 0
+
+
+def _get_indice_pairs(indices, batch_size, spatial_shape, algo, ksize, stride, padding, dilation, out_padding,
+                      subm=False, transpose=False, num_out_act_bound=-1):
+    """spconv's signature; output rows, pairs, counts."""
+    from spconv.pytorch import ops
+
+    if indices.is_cuda or math.prod(spatial_shape) * batch_size < _INT32_CELLS:
+        return ops.stock_functions[1](indices, batch_size, spatial_shape, algo, ksize, stride, padding, dilation,
+                                      out_padding, subm, transpose, num_out_act_bound)
+    plain = all(d == 1 for d in dilation) and not transpose
+    if plain and subm and all(size % 2 for size in ksize):
+        return indices, *submanifold_pairs(indices, ksize)
+    if plain and not subm and list(ksize) == list(stride) and not any(padding):
+        return strided_pairs(indices, stride)
+    raise InputError(f'a sparse convolution with kernel {ksize}, stride {stride}, padding {padding} on a CPU grid '
+                     f'of {spatial_shape} cells', 'fewer than 2^31 cells in the batch',
+                     'use larger voxels, a smaller batch, or a GPU')

@@ -65,7 +65,7 @@ def check_tables(root: str | Path, version: str) -> None:
     folder = Path(root) / version
     missing = [f'{name}.json' for name in TABLES if not (folder / f'{name}.json').is_file()]
     if missing:
-        what = ', '.join(missing[:5] + ['...'] * (len(missing) > 5)) if folder.is_dir() else 'that folder'
+        what = ', '.join(missing[:5]) + ', ...' * (len(missing) > 5) if folder.is_dir() else 'that folder'
         raise InputError(f'{folder}, without {what}',
                          f'a nuScenes root with the {len(TABLES)} tables of {version}',
                          f'unpack the {version} metadata archive into {root}, or check ROOT and --version')
@@ -178,7 +178,8 @@ def build_infos(nusc: NuScenes, samples: Iterable[dict], max_sweeps: int) -> dic
     """
     with _damage_as_input_error(nusc.dataroot, nusc.version):
         records = [frame_record(nusc, sample, index, max_sweeps) for index, sample in enumerate(samples)]
-    return dict(metainfo=dict(dataset='nuscenes', version=nusc.version, info_version='1.1'), data_list=records)
+    metainfo = dict(dataset='nuscenes', version=nusc.version, info_version='1.1')
+    return dict(metainfo=metainfo, data_list=records)
 
 
 def frame_record(nusc: NuScenes, sample: dict, sample_idx: int, max_sweeps: int) -> dict:

@@ -11,7 +11,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from cleverdistiller.compat import let_spconv_run_without_cuda
+from cleverdistiller.compat import make_spconv_right_on_cpu
 from cleverdistiller.errors import InputError
 
 BACKENDS = ('spconv', 'spconv_triton')
@@ -72,7 +72,7 @@ def _load_spconv() -> ModuleType:
         raise InputError('the CPU-only build of spconv, whose results are wrong with more than one thread',
                          'spconv-cu120 (the CUDA build runs on a CPU too, exactly and repeatably)',
                          'pip uninstall spconv cumm && pip install spconv-cu120==2.3.6')
-    let_spconv_run_without_cuda()
+    make_spconv_right_on_cpu()
     return importlib.import_module('spconv.pytorch')
 
 

@@ -113,8 +113,9 @@ def _create_vit(name: str, weights: str) -> nn.Module:
         try:
             return timm.create_model(name, pretrained=True, num_classes=0)
         except Exception as error:  # each hub client has its own errors: offline, gated, no such file
+            reason = (str(error).strip() or repr(error)).splitlines()[0][:160]
             raise InputError(
-                f'no weights of {name} from timm\'s hub ({str(error).strip().splitlines()[0][:160]})',
+                f'no weights of {name} from timm\'s hub ({reason})',
                 'a reachable hub or its local cache',
                 'download the file where there is a network and set model.teacher.weights=/path/to/file '
                 '(timm or official DINOv2 .pth/.safetensors), or weights=random for a dry run') from error
@@ -151,9 +152,12 @@ def _check_width_and_positions(vit: nn.Module, found: dict, path: str, name: str
     if table is None or vit.pos_embed is None:
         return
     tokens, width = vit.pos_embed.shape[1:]
-    if table.dim() != 3 or table.shape[2] != width or table.shape[1] - tokens not in (-1, 0, 1):
-        raise InputError(f'{path} with a position table of shape {tuple(table.shape)}',
-                         f'(1, {tokens}, {width}) for {name}', remedy)
+    registers = 'register_tokens' in found  # official: the class token still has its row in the table
+    if table.dim() != 3 or table.shape[2] != width or table.shape[1] - registers != tokens:
+        raise InputError(f'{path} with a position table of shape {tuple(table.shape)} and '
+                         f'{"" if registers else "no "}register tokens',
+                         f'(1, {tokens}, {width}) for {name}, one row more if official with registers',
+                         remedy)
 
 
 def _check_option(option: str, value: str, known: tuple[str, ...]) -> None:

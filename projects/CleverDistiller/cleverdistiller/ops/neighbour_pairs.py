@@ -1,0 +1,66 @@
+"""Neighbour tables of sparse convolutions in plain torch, exact for grids of any size.
+
+spconv's CPU tables count cells in int32: on a grid with more than 2^31 cells (two nuScenes sweeps at 0.05 m)
+distant cells are taken for neighbours. Its CUDA tables switch to int64 there; these do the same for the CPU.
+"""
+import torch
+from torch import Tensor
+
+
+def submanifold_pairs(coords: Tensor, kernel_size: list[int]) -> tuple[Tensor, Tensor]:
+    """Which voxels see each other through which tap, without the centre tap.
+
+    Args:
+        coords (Tensor): (M, 4) int32, batch row and cell.
+        kernel_size (list[int]): Three odd sizes.
+
+    Returns:
+        tuple[Tensor, Tensor]: ``pairs`` (2, T, M) int32, input and output rows of each of the T taps, -1 beyond
+        its count; ``count`` (T,) int32. spconv's own layout.
+    """
+    reach = torch.tensor([size // 2 for size in kernel_size])
+    cells = coords.long()
+    cells[:, 1:] += reach  # the border is reach cells wide, so no offset leaves its row
+    extent = cells[:, 1:].amax(0) + 1 + reach
+    strides = torch.tensor([int(extent.prod()), int(extent[1] * extent[2]), int(extent[2]), 1])
+    key = cells @ strides
+    sorted_key, order = key.sort()
+    taps = torch.cartesian_prod(*(torch.arange(size) for size in kernel_size)) - reach  # (T, 3)
+    pairs = torch.full((2, len(taps), len(coords)), -1, dtype=torch.int32)
+    count = torch.zeros(len(taps), dtype=torch.int32)
+    for tap, offset in enumerate((taps @ strides[1:]).tolist()):
+        if offset == 0:
+            continue
+        slot = torch.searchsorted(sorted_key, key + offset).clamp(max=len(key) - 1)
+        outputs = torch.nonzero(sorted_key[slot] == key + offset)[:, 0]
+        count[tap] = len(outputs)
+        pairs[0, tap, :len(outputs)] = order[slot[outputs]].int()
+        pairs[1, tap, :len(outputs)] = outputs.int()
+    return pairs, count
+
+
+def strided_pairs(coords: Tensor, stride: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Which coarse cell each voxel falls into, for kernels as large as their stride.
+
+    Args:
+        coords (Tensor): (M, 4) int32, batch row and cell.
+        stride (list[int]): Three sizes.
+
+    Returns:
+        tuple[Tensor, Tensor, Tensor]: ``coarse`` (K, 4) int32 cells, and ``pairs`` and ``count`` as in
+        :func:`submanifold_pairs`.
+    """
+    step = torch.tensor(stride)
+    coarse_of = coords.clone()
+    coarse_of[:, 1:] = coords[:, 1:] // step.int()
+    coarse, row = torch.unique(coarse_of, dim=0, return_inverse=True)
+    within = coords[:, 1:].long() % step
+    tap_of = (within[:, 0] * stride[1] + within[:, 1]) * stride[2] + within[:, 2]
+    taps = int(step.prod())
+    pairs = torch.full((2, taps, len(coords)), -1, dtype=torch.int32)
+    count = torch.bincount(tap_of, minlength=taps).int()
+    for tap in range(taps):
+        inputs = torch.nonzero(tap_of == tap)[:, 0]
+        pairs[0, tap, :len(inputs)] = inputs.int()
+        pairs[1, tap, :len(inputs)] = row[inputs].int()
+    return coarse.contiguous(), pairs, count

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+
+from cleverdistiller.ops.voxelize import gather_rows, voxelize
+
+
+def slow_voxelize(points, cloud_index, voxel_size_m) -> dict:
+    """Cell (b, x, y, z) -> rows of its points."""
+    cells = [np.floor(p[:3].double().numpy() / voxel_size_m).astype(int) for p in points]
+    lowest = {}
+    for cell, cloud in zip(cells, cloud_index.tolist()):
+        lowest[cloud] = np.minimum(lowest.get(cloud, cell), cell)
+    voxels = {}
+    for row, (cell, cloud) in enumerate(zip(cells, cloud_index.tolist())):
+        voxels.setdefault((cloud, *(cell - lowest[cloud])), []).append(row)
+    return voxels
+
+
+@pytest.mark.parametrize('random', [False, True])
+def test_equals_a_dictionary_of_cells(random):
+    points = torch.randn(300, 4) * 2
+    cloud_index = torch.randint(0, 2, (300, )) * 2  # the cloud between them is empty
+    grid = voxelize(points, cloud_index, 3, 0.7, random)
+    expected = slow_voxelize(points, cloud_index, 0.7)
+    cells = list(map(tuple, grid.coords.tolist()))
+    assert sorted(cells) == sorted(expected) and len(grid) == len(set(cells))
+    for voxel, cell in enumerate(cells):
+        rows = expected[cell]
+        assert (grid.point_to_voxel[rows] == voxel).all()
+        chosen = int(grid.representative[voxel])
+        assert chosen in rows if random else chosen == rows[0]
+    assert torch.equal(grid.features, points[grid.representative])
+    assert grid.coords.is_contiguous()
+
+
+def test_every_point_of_a_voxel_speaks_sometimes():
+    points = torch.rand(4, 4) * 0.1
+    chosen = [int(voxelize(points, torch.zeros(4, dtype=torch.int64), 1, 1.0, True).representative)
+              for _ in range(400)]
+    assert min(np.bincount(chosen, minlength=4)) > 60
+
+
+def test_gathered_rows_have_plain_indexing_s_value_and_a_repeatable_gradient():
+    table = torch.randn(50, 8, requires_grad=True)
+    index = torch.randint(50, (5000, ))
+    weight = torch.randn(5000, 8)
+    assert torch.equal(gather_rows(table, index), table[index])
+
+    def gradient(rows):
+        return torch.autograd.grad((rows * weight).sum(), table)[0]
+
+    torch.testing.assert_close(gradient(gather_rows(table, index)), gradient(table[index]), rtol=1e-4, atol=1e-4)
+    assert torch.equal(gradient(gather_rows(table, index)), gradient(gather_rows(table, index)))
