@@ -17,9 +17,13 @@ REAL_DATA = Path(os.environ.get('CLEVERDISTILLER_REAL_DATA', REPO.parent / 'shar
 CAMERAS = ('CAM_FRONT', 'CAM_BACK')
 
 
-@pytest.fixture(autouse=True)
-def _mmdet3d_scope_and_seed():
+@pytest.fixture(autouse=True, scope='session')
+def _mmdet3d_scope():
     init_default_scope('mmdet3d')
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_in_every_run():
     torch.manual_seed(0)
     np.random.seed(0)
 

@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 
 import torch
 from mmdet3d.registry import MODELS
@@ -67,7 +68,7 @@ class MinkUNetStudent(BaseModule):
             if value not in known:
                 raise InputError(f'student.{option}={value!r}', f'one of {sorted(known)}', 'correct the config')
         self.arguments = dict(depth=depth, width=width, variant=variant, in_channels=in_channels)
-        self._lib = load_backend(backend).module
+        self._backend = backend
         self._algorithm_device: str | None = None
         style = VARIANTS[variant]
         norm = partial(nn.BatchNorm1d, eps=style.norm_eps, momentum=style.norm_momentum)
@@ -109,6 +110,11 @@ class MinkUNetStudent(BaseModule):
                     nn.init.trunc_normal_(parameter, std=style.init_std)
         if weights is not None:
             self.load_weights(weights)
+
+    @property
+    def _lib(self) -> ModuleType:
+        """Looked up rather than kept: an EMA deep-copies its model, and a Python module cannot be copied."""
+        return load_backend(self._backend).module
 
     def load_weights(self, path: str) -> None:
         """Load an exported student; any key or shape that differs is an error.
