@@ -4,9 +4,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from conftest import look_along, make_sweep
 from PIL import Image
 from pyquaternion import Quaternion
+
+from conftest import look_along, make_sweep
 
 SCENES = ('scene-0061', 'scene-0103')  # in mini_train and in mini_val
 KEYFRAMES = 2  # per scene, half a second apart

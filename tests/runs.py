@@ -3,8 +3,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import REPO, small_dataset, small_model, small_pipeline
 from mmengine.config import Config
+
+from conftest import REPO, small_dataset, small_model, small_pipeline
 
 TRAIN = REPO / 'tools' / 'train.py'
 

@@ -3,6 +3,7 @@ import ast
 from pathlib import Path
 
 import pytest
+
 from conftest import REPO
 
 PACKAGE = REPO / 'projects' / 'CleverDistiller' / 'cleverdistiller'

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPO, small_dataset, small_pipeline
+from mmdet3d.registry import DATASETS, MODELS, PARAM_SCHEDULERS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 
-from mmdet3d.registry import DATASETS, MODELS, PARAM_SCHEDULERS
+from conftest import REPO, small_dataset, small_pipeline
 
 LEAVES = sorted((REPO / 'configs').glob('[!_]*/*.py'))
 NUSCENES = [leaf for leaf in LEAVES if leaf.name.endswith('_nuscenes.py')]

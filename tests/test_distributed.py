@@ -2,13 +2,13 @@
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from conftest import small_dataset, small_model
+from mmdet3d.registry import DATASETS, MODELS
 from mmengine.dataset import pseudo_collate
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mmdet3d.registry import DATASETS, MODELS
+from conftest import small_dataset, small_model
 
 
 def build_model() -> nn.Module:

@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
-from _packaged import clear_errors
 from tqdm import tqdm
 
+from _packaged import clear_errors
 from cleverdistiller.datasets.nuscenes_index import (
     OTHER_SWEEP,
     SPLITS,

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from _packaged import clear_errors
 from mmdet3d.registry import MODELS
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
@@ -20,6 +19,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from tqdm import tqdm
 
+from _packaged import clear_errors
 from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.models.distillers import CleverDistiller
 

@@ -8,11 +8,11 @@ import argparse
 
 import numpy as np
 import torch
-from _packaged import clear_errors
 from mmdet3d.registry import DATASETS
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
+from _packaged import clear_errors
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.ops.projection import project_points

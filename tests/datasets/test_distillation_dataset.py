@@ -5,12 +5,12 @@ import mmengine
 import numpy as np
 import pytest
 import torch
-from conftest import small_dataset, small_model, small_pipeline
+from mmdet3d.registry import DATASETS, MODELS
 from mmengine.dataset import pseudo_collate
 
 from cleverdistiller.datasets import DistillationDataset
 from cleverdistiller.errors import InputError
-from mmdet3d.registry import DATASETS, MODELS
+from conftest import small_dataset, small_model, small_pipeline
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_truncated_or_missing_info_file_is_named(frames):
     (frames / 'infos.pkl').write_bytes((frames / 'infos.pkl').read_bytes()[:50])
     with pytest.raises(InputError, match='cannot be read'):
         DATASETS.build(small_dataset(frames))
-    with pytest.raises(InputError, match='nowhere.pkl'):
+    with pytest.raises(InputError, match=r'nowhere\.pkl'):
         DATASETS.build(small_dataset(frames, ann_file='nowhere.pkl'))
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import mmengine
 import numpy as np
 import pytest
-from conftest import REPO, small_pipeline
 from mmdet3d.datasets import Seg3DDataset
 from mmdet3d.registry import DATASETS
 from nuscenes.nuscenes import NuScenes
-from nuscenes_root import write_nuscenes_root
 from pyquaternion import Quaternion
 
 from cleverdistiller.datasets.nuscenes_index import CAMERAS, SPLITS, TABLES
 from cleverdistiller.errors import InputError
+from conftest import REPO, small_pipeline
+from nuscenes_root import write_nuscenes_root
 
 PREFIX = dict(pts='samples/LIDAR_TOP', **{camera: f'samples/{camera}' for camera in CAMERAS})
 

@@ -36,7 +36,7 @@ def test_a_checkpoint_with_foreign_objects_is_refused(tmp_path):
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
-    with pytest.raises(InputError, match='nowhere.pth'):
+    with pytest.raises(InputError, match=r'nowhere\.pth'):
         SafeCheckpointHook().before_run(runner_in(tmp_path, load_from='nowhere.pth'))
 
 

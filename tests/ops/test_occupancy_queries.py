@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from conftest import make_sweep
 
 from cleverdistiller.ops.occupancy_queries import radius_pairs, sample_queries
+from conftest import make_sweep
 
 
 @pytest.fixture
@@ -87,8 +87,9 @@ def test_a_cap_above_the_count_keeps_all():
 
 def right_answers_of_the_shortcut(points, support: str) -> float:
     """Share of pairs whose label sign((q - p).p) tells, the sight queries left out (their r p gives no surface)."""
-    from cleverdistiller.datasets.transforms import SampleOccupancyQueries
     from mmdet3d.structures import LiDARPoints
+
+    from cleverdistiller.datasets.transforms import SampleOccupancyQueries
     queries = SampleOccupancyQueries(support=support)(dict(points=LiDARPoints(points, points_dim=4)))['queries']
     q, p = queries.position_lidar_m[queries.support_query], points[queries.support_point, :3]
     guess = ((q - p) * p).sum(1) > 0

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import look_along, make_sweep
 from nuscenes.nuscenes import NuScenesExplorer
 from nuscenes.utils.data_classes import LidarPointCloud
 from PIL import Image
 from pyquaternion import Quaternion
 
 from cleverdistiller.ops.projection import lidar2cam_through_ego, pair_points_with_pixels, project_points
+from conftest import look_along, make_sweep
 
 
 def made_up_rig() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -120,7 +120,7 @@ def test_the_racy_cpu_only_build_is_refused(monkeypatch):
     monkeypatch.setattr('spconv.cppconstants.CPU_ONLY_BUILD', True)
     load_backend.cache_clear()
     try:
-        with pytest.raises(InputError, match='spconv-cu120==2.3.6'):
+        with pytest.raises(InputError, match=r'spconv-cu120==2\.3\.6'):
             load_backend()
     finally:
         load_backend.cache_clear()

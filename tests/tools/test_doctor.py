@@ -3,9 +3,9 @@ import sys
 from importlib.metadata import version as real_version
 
 import pytest
-from conftest import REPO
 
 from cleverdistiller.ops import sparse_conv
+from conftest import REPO
 
 
 def doctor(monkeypatch, capsys) -> tuple[bool, str]:

@@ -3,13 +3,13 @@ import json
 import subprocess
 import sys
 
-from conftest import REPO
+from mmdet3d.registry import MODELS
 from mmengine.config import Config
 from PIL import Image
-from runs import write_config
 from safetensors.torch import save_file
 
-from mmdet3d.registry import MODELS
+from conftest import REPO
+from runs import write_config
 
 
 def tool(name: str, *arguments) -> subprocess.CompletedProcess:

@@ -8,11 +8,11 @@ from pathlib import Path
 import mmdet3d
 import pytest
 import torch
-from conftest import write_frames
-from runs import finish, train, write_config
 from safetensors import safe_open
 
 from cleverdistiller.fileio import read_checkpoint
+from conftest import write_frames
+from runs import finish, train, write_config
 
 
 @pytest.fixture(scope='module')

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from conftest import CAMERAS
 from PIL import Image
 
 from cleverdistiller.datasets.transforms import LoadCameraImages, LoadLiDARSweep
 from cleverdistiller.errors import InputError
+from conftest import CAMERAS
 
 
 def sweep_info(path) -> dict:

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from conftest import small_dataset, small_pipeline
 from mmcv.transforms import Compose
+from mmdet3d.registry import DATASETS
 
 from cleverdistiller.datasets.transforms import AugmentScan, PairPointsWithPixels, SampleOccupancyQueries
 from cleverdistiller.errors import InputError
-from mmdet3d.registry import DATASETS
+from conftest import small_dataset, small_pipeline
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from mmdet3d.registry import MODELS
 from torch import Tensor, nn
 
@@ -22,7 +24,7 @@ class MLPHead(nn.Module):
         super().__init__()
         layers = []
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
-        for c_in, c_out in zip(widths, widths[1:-1]):
+        for c_in, c_out in pairwise(widths[:-1]):
             layers += [nn.Linear(c_in, c_out), *([nn.BatchNorm1d(c_out)] if use_bn else []), nn.GELU()]
         layers.append(nn.Linear(*widths[-2:]))
         self.layers = nn.Sequential(*layers)
