@@ -27,7 +27,7 @@ class SampleOccupancyQueries(BaseTransform):
             learned: an ablation.
         radius_m (float): Reach of ``radius``, metres.
         max_support (int | None): Random points kept per query. ALSO's graph library keeps 32 at most by
-            its default; a nuScenes frame has 300 on average (docs/benchmarks.md). None keeps all.
+            its default; a nuScenes frame has 2,000 on average (docs/benchmarks.md). None keeps all.
 
     Raises:
         InputError: If ``support`` is another word.
