@@ -1,4 +1,5 @@
 """``pip install -e .``: the package ``cleverdistiller``, kept under projects/ as mmdet3d keeps its projects."""
+
 from pathlib import Path
 
 from setuptools import find_packages, setup

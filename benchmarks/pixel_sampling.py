@@ -5,6 +5,7 @@ python benchmarks/pixel_sampling.py [--points 20000] [--channels 384] [--repeats
 Prints one JSON line: seconds (median), peak memory of the process above its start, and the ratios. Each way
 runs in a process of its own, so that one's memory does not hide the other's.
 """
+
 import argparse
 import json
 import multiprocessing
@@ -37,8 +38,8 @@ def measure(way: str, points: int, channels: int, repeats: int) -> dict[str, flo
     """Median seconds and peak extra memory of one way, on whole pixels, the same for both ways."""
     torch.manual_seed(0)
     patches = torch.randn(IMAGES, channels, *PATCHES_HW)
-    image = torch.randint(IMAGES, (points, ))
-    uv_px = torch.stack([torch.randint(INPUT_HW[1], (points, )), torch.randint(INPUT_HW[0], (points, ))], 1).float()
+    image = torch.randint(IMAGES, (points,))
+    uv_px = torch.stack([torch.randint(INPUT_HW[1], (points,)), torch.randint(INPUT_HW[0], (points,))], 1).float()
     torch.ones(512, 512) @ torch.ones(512, 512)  # starts the thread pool before memory is counted
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = []
@@ -62,10 +63,18 @@ def main() -> None:
         results = {way: pool.apply(measure, (way, args.points, args.channels, args.repeats)) for way in WAYS}
     dense, ours = results['dense'], results['lookup']
     assert abs(dense['checksum'] / ours['checksum'] - 1) < 1e-5, 'the two ways disagree'
-    print(json.dumps(dict(
-        speedup=round(dense['seconds'] / ours['seconds'], 1),
-        memory_ratio=round(ours['peak_mib'] / dense['peak_mib'], 3), **results, **vars(args),
-        torch=torch.__version__, threads=torch.get_num_threads())))
+    print(
+        json.dumps(
+            dict(
+                speedup=round(dense['seconds'] / ours['seconds'], 1),
+                memory_ratio=round(ours['peak_mib'] / dense['peak_mib'], 3),
+                **results,
+                **vars(args),
+                torch=torch.__version__,
+                threads=torch.get_num_threads(),
+            )
+        )
+    )
 
 
 if __name__ == '__main__':

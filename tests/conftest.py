@@ -1,4 +1,5 @@
 """Made-up frames in mmdet3d's v2 layout, and the real ones where they are at hand."""
+
 import os
 import pickle
 from pathlib import Path
@@ -54,8 +55,12 @@ def make_sweep(seed: int, beams: int = 16, azimuths: int = 180) -> np.ndarray:
     rng = np.random.default_rng(seed)
     elevation = np.deg2rad(np.linspace(-25, 5, beams))[:, None]
     azimuth = np.linspace(-np.pi, np.pi, azimuths, endpoint=False)[None] + 0.01  # no ray along an axis
-    ray = np.stack(np.broadcast_arrays(np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth),
-                                       np.sin(elevation)), -1).reshape(-1, 3)
+    ray = np.stack(
+        np.broadcast_arrays(
+            np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)
+        ),
+        -1,
+    ).reshape(-1, 3)
     walls = rng.uniform(8, 20, 4)  # distance of the walls at +x, -x, +y, -y
     to_ground = np.where(ray[:, 2] < 0, -1.8 / ray[:, 2], np.inf)
     to_x = np.where(ray[:, 0] > 0, walls[0], -walls[1]) / ray[:, 0]
@@ -88,10 +93,15 @@ def write_frames(root: Path, count: int, image_size_hw: tuple[int, int] = (90, 1
         for camera, yaw in zip(CAMERAS, (0, np.pi)):
             coarse = rng.integers(0, 255, (6, 10, 3), dtype=np.uint8)
             Image.fromarray(coarse).resize((width, height)).save(root / f'{camera}_{frame}.jpg', quality=95)
-            images[camera] = dict(img_path=f'{camera}_{frame}.jpg', cam2img=cam2img,
-                                  lidar2cam=look_along(yaw).tolist())
-        infos.append(dict(sample_idx=frame, token=f'frame{frame}', images=images,
-                          lidar_points=dict(lidar_path=f'{frame}.bin', num_pts_feats=5)))
+            images[camera] = dict(img_path=f'{camera}_{frame}.jpg', cam2img=cam2img, lidar2cam=look_along(yaw).tolist())
+        infos.append(
+            dict(
+                sample_idx=frame,
+                token=f'frame{frame}',
+                images=images,
+                lidar_points=dict(lidar_path=f'{frame}.bin', num_pts_feats=5),
+            )
+        )
     path = root / 'infos.pkl'
     with open(path, 'wb') as file:
         pickle.dump(dict(metainfo=dict(dataset='made-up', info_version='1.1'), data_list=infos), file)
@@ -113,20 +123,32 @@ def small_pipeline(augment: bool = True, **queries) -> list[dict]:
 
 def small_dataset(root: Path, **options) -> dict:
     """Config of a dataset over :func:`write_frames`."""
-    return dict(dict(type='DistillationDataset', data_root=str(root), ann_file='infos.pkl',
-                     metainfo=dict(cameras=CAMERAS), pipeline=small_pipeline()), **options)
+    return dict(
+        dict(
+            type='DistillationDataset',
+            data_root=str(root),
+            ann_file='infos.pkl',
+            metainfo=dict(cameras=CAMERAS),
+            pipeline=small_pipeline(),
+        ),
+        **options,
+    )
 
 
 def small_model(**changes) -> dict:
     """Config of a distiller that steps in well under a second."""
-    return dict(dict(
-        type='CleverDistiller',
-        data_preprocessor=dict(type='DistillationDataPreprocessor', voxel_size_m=0.2),
-        teacher=dict(type='TimmViTTeacher', name='test_vit', weights='random', image_size_hw=(64, 128)),
-        student=dict(type='MinkUNetStudent', depth=14, width=16),
-        projection_head=dict(type='MLPHead', hidden_channels=32),
-        distillation_loss=dict(type='L2FeatureLoss'),
-        occupancy_head=dict(type='ALSOOccupancyHead')), **changes)
+    return dict(
+        dict(
+            type='CleverDistiller',
+            data_preprocessor=dict(type='DistillationDataPreprocessor', voxel_size_m=0.2),
+            teacher=dict(type='TimmViTTeacher', name='test_vit', weights='random', image_size_hw=(64, 128)),
+            student=dict(type='MinkUNetStudent', depth=14, width=16),
+            projection_head=dict(type='MLPHead', hidden_channels=32),
+            distillation_loss=dict(type='L2FeatureLoss'),
+            occupancy_head=dict(type='ALSOOccupancyHead'),
+        ),
+        **changes,
+    )
 
 
 @pytest.fixture(scope='session')

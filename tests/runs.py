@@ -1,4 +1,5 @@
 """Training runs over made-up frames, as a user starts them."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -13,20 +14,31 @@ TRAIN = REPO / 'tools' / 'train.py'
 def write_config(folder: Path, frames: Path, epochs: int = 3, **changes) -> Path:
     """A whole training config: two iterations an epoch, RankMe at the end."""
     dataset = small_dataset(frames)
-    validation = small_dataset(frames, test_mode=True, num_frames=2,
-                               pipeline=[small_pipeline()[0], small_pipeline()[-1]])
+    validation = small_dataset(
+        frames, test_mode=True, num_frames=2, pipeline=[small_pipeline()[0], small_pipeline()[-1]]
+    )
     loader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
     config = dict(
-        model=small_model(data_preprocessor=dict(
-            type='DistillationDataPreprocessor', voxel_size_m=0.2, mix3d_prob=0.5)),
-        train_dataloader=dict(batch_size=2, num_workers=1, persistent_workers=True, dataset=dataset,
-                              sampler=dict(type='DefaultSampler', shuffle=True)),
-        val_dataloader=dict(loader, dataset=validation), val_evaluator=dict(type='RankMeMetric'),
-        test_dataloader=dict(loader, dataset=validation), test_evaluator=dict(type='RankMeMetric'),
+        model=small_model(
+            data_preprocessor=dict(type='DistillationDataPreprocessor', voxel_size_m=0.2, mix3d_prob=0.5)
+        ),
+        train_dataloader=dict(
+            batch_size=2,
+            num_workers=1,
+            persistent_workers=True,
+            dataset=dataset,
+            sampler=dict(type='DefaultSampler', shuffle=True),
+        ),
+        val_dataloader=dict(loader, dataset=validation),
+        val_evaluator=dict(type='RankMeMetric'),
+        test_dataloader=dict(loader, dataset=validation),
+        test_evaluator=dict(type='RankMeMetric'),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.001)),
         param_scheduler=dict(type='OneCycle', by_epoch=False),
         train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=epochs),
-        val_cfg=dict(type='ValLoop'), test_cfg=dict(type='TestLoop'))
+        val_cfg=dict(type='ValLoop'),
+        test_cfg=dict(type='TestLoop'),
+    )
     base = Config.fromfile(REPO / 'configs/_base_/default_runtime.py')
     base.merge_from_dict(config)
     base.merge_from_dict(dict(default_hooks=dict(logger=dict(interval=1)), log_processor=dict(window_size=1)))

@@ -1,4 +1,5 @@
 """The house rules of imports: data flows one way, and so do imports."""
+
 import ast
 from pathlib import Path
 
@@ -7,8 +8,21 @@ import pytest
 from conftest import REPO
 
 PACKAGE = REPO / 'projects' / 'CleverDistiller' / 'cleverdistiller'
-LEVELS = dict(errors=0, fileio=0, seeding=0, structures=0, compat=1, ops=1, datasets=2, models=2, engine=3,
-              evaluation=3, downstream=4, simulation=4, visualization=4)
+LEVELS = dict(
+    errors=0,
+    fileio=0,
+    seeding=0,
+    structures=0,
+    compat=1,
+    ops=1,
+    datasets=2,
+    models=2,
+    engine=3,
+    evaluation=3,
+    downstream=4,
+    simulation=4,
+    visualization=4,
+)
 MODULES = [path for path in sorted(PACKAGE.rglob('*.py')) if path != PACKAGE / '__init__.py']
 
 
@@ -42,17 +56,34 @@ def test_imports_go_down_the_levels_only(path):
 
 @pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_cuda_call(path):
-    calls = [node for node in ast.walk(ast.parse(path.read_text()))
-             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == 'cuda']
+    calls = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == 'cuda'
+    ]
     assert not calls
 
 
 def test_one_public_class_a_file_named_after_it():
-    rooms = [folder for name in ('datasets/transforms', 'models/heads', 'models/losses', 'models/students',
-                                 'models/teachers', 'models/distillers', 'engine/hooks') for folder in [PACKAGE / name]]
+    rooms = [
+        folder
+        for name in (
+            'datasets/transforms',
+            'models/heads',
+            'models/losses',
+            'models/students',
+            'models/teachers',
+            'models/distillers',
+            'engine/hooks',
+        )
+        for folder in [PACKAGE / name]
+    ]
     for path in [path for folder in rooms for path in folder.glob('[!_]*.py')]:
-        public = [node.name for node in ast.parse(path.read_text()).body
-                  if isinstance(node, ast.ClassDef) and not node.name.startswith('_')]
+        public = [
+            node.name
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.ClassDef) and not node.name.startswith('_')
+        ]
         if path.name == 'functional.py':
             assert not public
             continue

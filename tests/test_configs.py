@@ -1,4 +1,5 @@
 """Every config builds and, at reduced size, steps on a CPU."""
+
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,12 @@ def test_a_leaf_has_at_most_25_lines_of_config(leaf):
 
 
 def test_all_method_teacher_and_epoch_combinations_are_there():
-    expected = {f'{method}_minkunet34_{teacher}_{epochs}e_nuscenes' for method in ('cleverdistiller', 'scalr')
-                for teacher in WIDTHS for epochs in (50, 100)}
+    expected = {
+        f'{method}_minkunet34_{teacher}_{epochs}e_nuscenes'
+        for method in ('cleverdistiller', 'scalr')
+        for teacher in WIDTHS
+        for epochs in (50, 100)
+    }
     assert {leaf.stem for leaf in NUSCENES} == expected
 
 
@@ -47,8 +52,9 @@ def test_says_what_its_name_says(leaf):
     assert cfg.model.data_preprocessor.mix3d_prob == 0.8
 
 
-@pytest.mark.parametrize('leaf', [leaf for leaf in NUSCENES if '_50e_' in leaf.name and 'vitl' not in leaf.name],
-                         ids=name_of)
+@pytest.mark.parametrize(
+    'leaf', [leaf for leaf in NUSCENES if '_50e_' in leaf.name and 'vitl' not in leaf.name], ids=name_of
+)
 def test_steps_on_a_cpu_at_reduced_size(leaf, frames_dir):
     cfg = Config.fromfile(leaf)
     cfg.model.teacher.update(weights='random', image_size_hw=(28, 56))

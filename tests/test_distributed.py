@@ -1,4 +1,5 @@
 """Two processes on half batches against one on the whole batch."""
+
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -41,7 +42,7 @@ def gradients(model, scans) -> dict[str, torch.Tensor]:
 def worker(rank: int, port: int, frames_dir, out) -> None:
     init_default_scope('mmdet3d')
     dist.init_process_group('gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
-    scans = load_scans(frames_dir)[2 * rank:2 * rank + 2]
+    scans = load_scans(frames_dir)[2 * rank : 2 * rank + 2]
     found = gradients(MMDistributedDataParallel(build_model()), scans)
     if rank == 0:
         torch.save(found, out)
@@ -50,6 +51,7 @@ def worker(rank: int, port: int, frames_dir, out) -> None:
 
 def free_port() -> int:
     import socket
+
     with socket.socket() as server:
         server.bind(('127.0.0.1', 0))
         return server.getsockname()[1]

@@ -18,7 +18,7 @@ class Trap:
         self.path = path
 
     def __reduce__(self):
-        return os.system, (f'touch {self.path}', )
+        return os.system, (f'touch {self.path}',)
 
 
 def test_a_failing_writer_leaves_the_old_file_and_no_rubbish(tmp_path):
@@ -52,7 +52,7 @@ def test_a_truncated_file_is_named_with_a_remedy(tmp_path, name, kept):
     path = tmp_path / name
     save_file(TENSORS, path) if name.endswith('safetensors') else torch.save(TENSORS, path)
     whole = path.read_bytes()
-    path.write_bytes(whole[:kept if isinstance(kept, int) else int(len(whole) * kept)])
+    path.write_bytes(whole[: kept if isinstance(kept, int) else int(len(whole) * kept)])
     with pytest.raises(InputError, match='remedy') as error:
         read_checkpoint(path)
     assert name in str(error.value)

@@ -5,12 +5,17 @@ from cleverdistiller.structures import OccupancyQueries, PointPixelPairs, VoxelG
 
 
 def make_pairs(count: int, points: int, images: int) -> PointPixelPairs:
-    return PointPixelPairs(torch.randint(points, (count, )), torch.randint(images, (count, )), torch.rand(count, 2))
+    return PointPixelPairs(torch.randint(points, (count,)), torch.randint(images, (count,)), torch.rand(count, 2))
 
 
 def make_queries(count: int, support: int, points: int) -> OccupancyQueries:
-    return OccupancyQueries(torch.rand(count, 3), torch.ones(count), torch.rand(count),
-                            torch.randint(count, (support, )), torch.randint(points, (support, )))
+    return OccupancyQueries(
+        torch.rand(count, 3),
+        torch.ones(count),
+        torch.rand(count),
+        torch.randint(count, (support,)),
+        torch.randint(points, (support,)),
+    )
 
 
 def test_pairs_are_collated_with_offsets():
@@ -26,12 +31,18 @@ def test_queries_are_collated_with_offsets():
     joined = OccupancyQueries.collate(scans, [10, 8])
     assert joined.support_query.tolist() == [*scans[0].support_query, *(scans[1].support_query + 4)]
     assert joined.support_point.tolist() == [*scans[0].support_point, *(scans[1].support_point + 10)]
-    assert len(joined) == 7 and joined.occupied.shape == (7, )
+    assert len(joined) == 7 and joined.occupied.shape == (7,)
 
 
-@pytest.mark.parametrize('changes', [
-    dict(uv_px=torch.rand(4, 3)), dict(uv_px=torch.rand(4, 2).double()), dict(image_index=torch.zeros(3).long()),
-    dict(point_index=torch.zeros(4).int())])
+@pytest.mark.parametrize(
+    'changes',
+    [
+        dict(uv_px=torch.rand(4, 3)),
+        dict(uv_px=torch.rand(4, 2).double()),
+        dict(image_index=torch.zeros(3).long()),
+        dict(point_index=torch.zeros(4).int()),
+    ],
+)
 def test_a_wrong_shape_or_type_is_told(changes):
     right = dict(point_index=torch.zeros(4).long(), image_index=torch.zeros(4).long(), uv_px=torch.rand(4, 2))
     PointPixelPairs(**right)

@@ -1,4 +1,5 @@
 """What the command-line tools share."""
+
 import runpy
 import sys
 from collections.abc import Iterator
@@ -22,8 +23,9 @@ def clear_errors() -> Iterator[None]:
 def run_packaged_tool(name: str) -> None:
     """Run one of the scripts that mmdet3d brings in its package, with this process's arguments."""
     import mmdet3d
+
     script = Path(mmdet3d.__file__).parent / '.mim' / 'tools' / name
     with clear_errors():
         if not script.is_file():
-            raise InputError(f'no {script}', 'mmdet3d\'s packaged tools', 'pip install mmdet3d==1.4.0 from a wheel')
+            raise InputError(f'no {script}', "mmdet3d's packaged tools", 'pip install mmdet3d==1.4.0 from a wheel')
         runpy.run_path(str(script), run_name='__main__')

@@ -2,6 +2,7 @@
 
 python tools/doctor.py
 """
+
 import platform
 import shutil
 import sys
@@ -13,8 +14,17 @@ from cleverdistiller.errors import InputError
 from cleverdistiller.ops.sparse_conv import largest_error_against_dense, load_backend
 
 # Tested together; see requirements/reference.txt.
-REFERENCE = {'torch': '2.1.2', 'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmdet': '3.2.0', 'mmdet3d': '1.4.0',
-             'timm': '1.0.31', 'numpy': '1.23.5', 'nuscenes-devkit': '1.2.0', 'safetensors': '0.8.0'}
+REFERENCE = {
+    'torch': '2.1.2',
+    'mmengine': '0.10.7',
+    'mmcv': '2.1.0',
+    'mmdet': '3.2.0',
+    'mmdet3d': '1.4.0',
+    'timm': '1.0.31',
+    'numpy': '1.23.5',
+    'nuscenes-devkit': '1.2.0',
+    'safetensors': '0.8.0',
+}
 EXACT = 1e-4
 
 
@@ -43,23 +53,33 @@ def check_mmcv_operators() -> bool:
     try:
         import mmcv.ops  # noqa: F401
     except ImportError as error:
-        return report('FAIL', f'mmcv\'s compiled operators do not load ({str(error).splitlines()[0]})',
-                      'pip uninstall mmcv mmcv-lite; MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0')
-    return report('ok', 'mmcv\'s compiled operators load')
+        return report(
+            'FAIL',
+            f"mmcv's compiled operators do not load ({str(error).splitlines()[0]})",
+            'pip uninstall mmcv mmcv-lite; MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0',
+        )
+    return report('ok', "mmcv's compiled operators load")
 
 
 def check_device() -> torch.device:
     """Say what computes here."""
     if torch.cuda.is_available():
         memory_gib = torch.cuda.get_device_properties(0).total_memory / 2**30
-        report('ok', f'GPU: {torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {memory_gib:.0f} GiB, '
-                     f'CUDA {torch.version.cuda}')
+        report(
+            'ok',
+            f'GPU: {torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {memory_gib:.0f} GiB, '
+            f'CUDA {torch.version.cuda}',
+        )
         return torch.device('cuda')
     driver = shutil.which('nvidia-smi')
-    report('note', 'no GPU: everything runs on the CPU, too slowly for nuScenes pretraining',
-           'an NVIDIA driver is installed but torch cannot use it: match torch\'s CUDA to the driver'
-           if driver else 'use a machine with an NVIDIA GPU for real runs; configs/pretrain/keyframe.py '
-           'works here (configs with AMP need --cfg-options optim_wrapper.type=OptimWrapper)')
+    report(
+        'note',
+        'no GPU: everything runs on the CPU, too slowly for nuScenes pretraining',
+        "an NVIDIA driver is installed but torch cannot use it: match torch's CUDA to the driver"
+        if driver
+        else 'use a machine with an NVIDIA GPU for real runs; configs/pretrain/keyframe.py '
+        'works here (configs with AMP need --cfg-options optim_wrapper.type=OptimWrapper)',
+    )
     return torch.device('cpu')
 
 
@@ -73,8 +93,11 @@ def check_sparse_convolution(device: torch.device) -> bool:
     where = f'sparse convolution: {backend.name} ({backend.reason}) on {device.type}'
     if error < EXACT:
         return report('ok', f'{where}, exact: largest difference to dense convolution {error:.1e}')
-    return report('FAIL', f'{where} is WRONG: it differs from dense convolution by {error:.1e}',
-                  'pip uninstall spconv cumm; pip install spconv-cu120==2.3.6')
+    return report(
+        'FAIL',
+        f'{where} is WRONG: it differs from dense convolution by {error:.1e}',
+        'pip uninstall spconv cumm; pip install spconv-cu120==2.3.6',
+    )
 
 
 def main() -> None:

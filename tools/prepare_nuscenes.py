@@ -7,6 +7,7 @@ Writes {prefix}_infos_train.pkl and {prefix}_infos_val.pkl ({prefix}_infos_test.
 if a file is missing, empty or truncated. Pretraining reads keyframes only: with --max-sweeps 0 the sweeps
 between keyframes need not be downloaded. No label is read and no ground-truth database is made.
 """
+
 import argparse
 import pickle
 from collections.abc import Mapping
@@ -32,8 +33,9 @@ from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 
 
-def prepare(root: Path, version: str = 'v1.0-trainval', out: Path | None = None, max_sweeps: int = 10,
-            prefix: str = 'nuscenes') -> dict[Path, int]:
+def prepare(
+    root: Path, version: str = 'v1.0-trainval', out: Path | None = None, max_sweeps: int = 10, prefix: str = 'nuscenes'
+) -> dict[Path, int]:
     """Check the download and write its info files, all of them or none.
 
     Args:
@@ -58,9 +60,12 @@ def prepare(root: Path, version: str = 'v1.0-trainval', out: Path | None = None,
     nusc = open_nuscenes(root, version)
     samples = split_samples(nusc)
     check_files(root, named_files(nusc, chain(*samples.values()), max_sweeps), 'sweeps and images')
-    infos = {Path(out or root) / f'{prefix}_infos_{split}.pkl':
-             build_infos(nusc, tqdm(rows, desc=f'{split} frames', unit='frame'), max_sweeps)
-             for split, rows in samples.items()}
+    infos = {
+        Path(out or root) / f'{prefix}_infos_{split}.pkl': build_infos(
+            nusc, tqdm(rows, desc=f'{split} frames', unit='frame'), max_sweeps
+        )
+        for split, rows in samples.items()
+    }
     write_all(infos)
     return {path: len(content['data_list']) for path, content in infos.items()}
 
@@ -76,8 +81,10 @@ def check_files(root: Path, files: Mapping[str, str], title: str) -> None:
     Raises:
         InputError: If any file is bad; counts them and names the first five.
     """
-    faults = {name: file_fault(root / name, kind)
-              for name, kind in tqdm(files.items(), desc=f'checking {title}', unit='file', disable=not files)}
+    faults = {
+        name: file_fault(root / name, kind)
+        for name, kind in tqdm(files.items(), desc=f'checking {title}', unit='file', disable=not files)
+    }
     faults = {name: fault for name, fault in faults.items() if fault}
     if not faults:
         return
@@ -85,8 +92,11 @@ def check_files(root: Path, files: Mapping[str, str], title: str) -> None:
     if all(files[name] == OTHER_SWEEP for name in faults):
         remedy += '. Only sweeps between keyframes are bad: leave them out with --max-sweeps 0'
     first = ''.join(f'\n    {name} ({fault})' for name, fault in list(faults.items())[:5])
-    raise InputError(f'{len(faults)} bad files of {len(files)} in {root}, such as{first}',
-                     'every file that the index names, whole', remedy)
+    raise InputError(
+        f'{len(faults)} bad files of {len(files)} in {root}, such as{first}',
+        'every file that the index names, whole',
+        remedy,
+    )
 
 
 def write_all(infos: Mapping[Path, dict]) -> None:
@@ -105,13 +115,15 @@ def write_all(infos: Mapping[Path, dict]) -> None:
                 with open(temporary, 'wb') as file:
                     pickle.dump(content, file, protocol=4)
     except OSError as error:
-        raise InputError(f'{error.filename or path}, which cannot be written ({error.strerror})',
-                         'a writable folder with space', 'choose another with --out') from error
+        raise InputError(
+            f'{error.filename or path}, which cannot be written ({error.strerror})',
+            'a writable folder with space',
+            'choose another with --out',
+        ) from error
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('root', type=Path)
     parser.add_argument('--version', choices=tuple(SPLITS), default='v1.0-trainval')
     parser.add_argument('--out', type=Path, help='folder of the info files; default: ROOT')

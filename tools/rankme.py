@@ -5,6 +5,7 @@ python tools/rankme.py CONFIG CHECKPOINT [--out FILE.json] [--cfg-options KEY=VA
 CHECKPOINT is an exported student (.pth, .safetensors) or a training checkpoint (epoch_N.pth). The teacher
 is not needed. Prints a table and writes a JSON file beside the checkpoint.
 """
+
 import argparse
 import json
 from importlib.metadata import version
@@ -51,8 +52,11 @@ def main() -> None:
         cfg.merge_from_dict(args.cfg_options)
         numbers = measure(cfg, args.checkpoint)
         out = Path(args.out or Path(args.checkpoint).with_suffix('.rankme.json'))
-        made_from = dict(config=args.config, checkpoint=args.checkpoint,
-                         versions={name: version(name) for name in ('cleverdistiller', 'torch')})
+        made_from = dict(
+            config=args.config,
+            checkpoint=args.checkpoint,
+            versions={name: version(name) for name in ('cleverdistiller', 'torch')},
+        )
         with replace_when_complete(out) as temporary:
             temporary.write_text(json.dumps({**numbers, 'made_from': made_from}, indent=2))
     for name, value in numbers.items():

@@ -2,6 +2,7 @@
 
 python tools/test.py CONFIG CHECKPOINT [--work-dir DIR] [--cfg-options KEY=VALUE ...]
 """
+
 from _packaged import run_packaged_tool
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 python tools/train.py CONFIG [--work-dir DIR] [--resume [CHECKPOINT]] [--amp] [--cfg-options KEY=VALUE ...]
 """
+
 from _packaged import run_packaged_tool
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ python tools/visualize.py pairs CONFIG [--index 0] [--out pairs.png] [--cfg-opti
     The LiDAR points of one training frame on the images they are paired with, coloured by depth, drawn on
     images of --size rows and columns (the teacher itself sees 224 x 448).
 """
+
 import argparse
 
 import numpy as np
@@ -27,9 +28,12 @@ def pairs(args: argparse.Namespace) -> None:
     dataset_cfg = cfg.train_dataloader.dataset
     names = [step['type'] for step in dataset_cfg.pipeline]
     if 'PairPointsWithPixels' not in names:
-        raise InputError(f'{args.config} whose pipeline has no PairPointsWithPixels', 'a pretraining config',
-                         'use one of configs/pretrain')
-    dataset_cfg.pipeline = dataset_cfg.pipeline[:names.index('PairPointsWithPixels') + 1]
+        raise InputError(
+            f'{args.config} whose pipeline has no PairPointsWithPixels',
+            'a pretraining config',
+            'use one of configs/pretrain',
+        )
+    dataset_cfg.pipeline = dataset_cfg.pipeline[: names.index('PairPointsWithPixels') + 1]
     for step in dataset_cfg.pipeline:
         if step['type'] == 'LoadCameraImages':
             step['size_hw'] = tuple(args.size)
@@ -38,10 +42,16 @@ def pairs(args: argparse.Namespace) -> None:
         raise InputError(f'--index {args.index}', f'0 to {len(dataset) - 1}', 'choose a frame of the dataset')
     frame = dataset[args.index]
     found = frame['pairs']
-    _, depth_m = project_points(frame['points'].tensor[:, :3], torch.from_numpy(frame['lidar2cam']),
-                                torch.from_numpy(frame['cam2img']))
-    picture = draw_pairs(frame['img'], frame['camera_names'], np.asarray(found.image_index),
-                         np.asarray(found.uv_px), depth_m[found.image_index, found.point_index].numpy())
+    _, depth_m = project_points(
+        frame['points'].tensor[:, :3], torch.from_numpy(frame['lidar2cam']), torch.from_numpy(frame['cam2img'])
+    )
+    picture = draw_pairs(
+        frame['img'],
+        frame['camera_names'],
+        np.asarray(found.image_index),
+        np.asarray(found.uv_px),
+        depth_m[found.image_index, found.point_index].numpy(),
+    )
     with replace_when_complete(args.out) as temporary:
         picture.save(temporary, format='PNG')
     print(f'{len(found)} pairs of {len(frame["points"])} points in {len(frame["img"])} images: {args.out}')

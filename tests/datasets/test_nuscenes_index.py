@@ -61,8 +61,10 @@ def carry(nusc: NuScenes, point: np.ndarray, source: str, target: str) -> np.nda
 def poses(nusc: NuScenes, token: str) -> list[dict]:
     """Sensor to ego, ego to global."""
     record = nusc.get('sample_data', token)
-    return [nusc.get('calibrated_sensor', record['calibrated_sensor_token']),
-            nusc.get('ego_pose', record['ego_pose_token'])]
+    return [
+        nusc.get('calibrated_sensor', record['calibrated_sensor_token']),
+        nusc.get('ego_pose', record['ego_pose_token']),
+    ]
 
 
 def test_two_splits_of_two_frames(prepare, root):
@@ -73,14 +75,17 @@ def test_two_splits_of_two_frames(prepare, root):
     assert [frame['token'] for frame in val] == ['scene-0103-sample0', 'scene-0103-sample1']
     assert [frame['sample_idx'] for frame in train + val] == [0, 1, 0, 1]
     assert mmengine.load(root / 'nuscenes_infos_val.pkl')['metainfo'] == dict(
-        dataset='nuscenes', version='v1.0-mini', info_version='1.1')
+        dataset='nuscenes', version='v1.0-mini', info_version='1.1'
+    )
 
 
 def test_splits_are_the_official_ones():
-    scenes = {version: {split: len(names) for split, names in named.items()}
-              for version, named in SPLITS.items()}
-    assert scenes == {'v1.0-trainval': dict(train=700, val=150), 'v1.0-mini': dict(train=8, val=2),
-                      'v1.0-test': dict(test=150)}
+    scenes = {version: {split: len(names) for split, names in named.items()} for version, named in SPLITS.items()}
+    assert scenes == {
+        'v1.0-trainval': dict(train=700, val=150),
+        'v1.0-mini': dict(train=8, val=2),
+        'v1.0-test': dict(test=150),
+    }
 
 
 def test_record_names_files_times_and_tokens(prepare, root):
@@ -99,7 +104,8 @@ def test_record_names_files_times_and_tokens(prepare, root):
     assert [sweep['lidar_points']['lidar_path'] for sweep in frame['lidar_sweeps']] == [
         f'sweeps/LIDAR_TOP/LIDAR_TOP-{time_us - 166000}.pcd.bin',
         f'sweeps/LIDAR_TOP/LIDAR_TOP-{time_us - 332000}.pcd.bin',
-        f'samples/LIDAR_TOP/LIDAR_TOP-{time_us - 500000}.pcd.bin']
+        f'samples/LIDAR_TOP/LIDAR_TOP-{time_us - 500000}.pcd.bin',
+    ]
     assert frame['lidar_sweeps'][0]['timestamp'] == (time_us - 166000) / 1e6
 
 
@@ -111,13 +117,13 @@ def test_matrices_equal_the_slow_chain(prepare, root):
         assert_pose(frame['lidar_points']['lidar2ego'], poses(nusc, lidar)[0])
         assert_pose(frame['ego2global'], poses(nusc, lidar)[1])
         matrices = [(image['sample_data_token'], image['lidar2cam']) for image in frame['images'].values()]
-        matrices += [(sweep['sample_data_token'], sweep['lidar_points']['lidar2sensor'])
-                     for sweep in frame['lidar_sweeps']]
+        matrices += [
+            (sweep['sample_data_token'], sweep['lidar_points']['lidar2sensor']) for sweep in frame['lidar_sweeps']
+        ]
         for token, lidar2sensor in matrices:
             rotation, translation = np.array(lidar2sensor)[:3, :3], np.array(lidar2sensor)[:3, 3]
             for point in points:
-                np.testing.assert_allclose(rotation @ point + translation, carry(nusc, point, lidar, token),
-                                           atol=1e-9)
+                np.testing.assert_allclose(rotation @ point + translation, carry(nusc, point, lidar, token), atol=1e-9)
         for image in frame['images'].values():
             assert_pose(image['cam2ego'], poses(nusc, image['sample_data_token'])[0])
         for sweep in frame['lidar_sweeps']:
@@ -134,8 +140,15 @@ def assert_pose(matrix: list[list[float]], pose: dict) -> None:
 
 def test_loads_as_distillation_dataset(prepare, root):
     prepare()
-    dataset = DATASETS.build(dict(type='NuScenesDistillation', data_root=str(root), data_prefix=dict(PREFIX),
-                                  ann_file='nuscenes_infos_train.pkl', pipeline=small_pipeline()))
+    dataset = DATASETS.build(
+        dict(
+            type='NuScenesDistillation',
+            data_root=str(root),
+            data_prefix=dict(PREFIX),
+            ann_file='nuscenes_infos_train.pkl',
+            pipeline=small_pipeline(),
+        )
+    )
     assert len(dataset) == 2
     sample = dataset[1]
     assert sample['inputs']['images'].shape == (6, 3, 64, 128)
@@ -145,6 +158,7 @@ def test_loads_as_distillation_dataset(prepare, root):
 
 class OneClass(Seg3DDataset):
     """The least that mmdet3d's segmentation base class needs of a subclass."""
+
     METAINFO = dict(classes=('all',), palette=[[0, 0, 0]], seg_valid_class_ids=(0,), seg_all_class_ids=(0,))
 
     def get_seg_label_mapping(self, metainfo: dict) -> None:
@@ -154,12 +168,16 @@ class OneClass(Seg3DDataset):
 def test_loads_as_mmdet3d_datasets(prepare, root):
     prepare()
     common = dict(data_root=str(root), ann_file='nuscenes_infos_train.pkl', pipeline=[], test_mode=True)
-    frame = DATASETS.build(dict(common, type='NuScenesDataset', load_eval_anns=False,
-                                data_prefix=dict(PREFIX, sweeps='sweeps/LIDAR_TOP')))[1]
+    frame = DATASETS.build(
+        dict(common, type='NuScenesDataset', load_eval_anns=False, data_prefix=dict(PREFIX, sweeps='sweeps/LIDAR_TOP'))
+    )[1]
     assert len(frame['lidar_sweeps']) == 3
     assert all(Path(sweep['lidar_points']['lidar_path']).is_file() for sweep in frame['lidar_sweeps'])
-    frame = OneClass(**common, metainfo=dict(OneClass.METAINFO), data_prefix=dict(
-        pts='samples/LIDAR_TOP', img='', pts_semantic_mask='lidarseg/v1.0-mini'))[1]
+    frame = OneClass(
+        **common,
+        metainfo=dict(OneClass.METAINFO),
+        data_prefix=dict(pts='samples/LIDAR_TOP', img='', pts_semantic_mask='lidarseg/v1.0-mini'),
+    )[1]
     assert Path(frame['lidar_path']).is_file()
     assert Path(frame['pts_semantic_mask_path']).is_file()
 
@@ -170,11 +188,19 @@ def test_no_lidarseg_no_mask(prepare, root):
     assert all('pts_semantic_mask_path' not in frame for path in prepare() for frame in frames_of(path))
 
 
-@pytest.mark.parametrize('name, fault', [
-    ('samples/LIDAR_TOP/*.bin', 'missing'), ('samples/CAM_BACK/*.jpg', 'missing'),
-    ('sweeps/LIDAR_TOP/*.bin', 'missing'), ('lidarseg/v1.0-mini/*.bin', 'missing'),
-    ('samples/CAM_FRONT/*.jpg', 'empty'), ('lidarseg/v1.0-mini/*.bin', 'empty'),
-    ('samples/LIDAR_TOP/*.bin', 'truncated'), ('sweeps/LIDAR_TOP/*.bin', 'truncated')])
+@pytest.mark.parametrize(
+    'name, fault',
+    [
+        ('samples/LIDAR_TOP/*.bin', 'missing'),
+        ('samples/CAM_BACK/*.jpg', 'missing'),
+        ('sweeps/LIDAR_TOP/*.bin', 'missing'),
+        ('lidarseg/v1.0-mini/*.bin', 'missing'),
+        ('samples/CAM_FRONT/*.jpg', 'empty'),
+        ('lidarseg/v1.0-mini/*.bin', 'empty'),
+        ('samples/LIDAR_TOP/*.bin', 'truncated'),
+        ('sweeps/LIDAR_TOP/*.bin', 'truncated'),
+    ],
+)
 def test_bad_file_is_named_and_nothing_written(prepare, root, name, fault):
     victim = sorted(root.glob(name))[-1]
     content = victim.read_bytes()
@@ -230,7 +256,9 @@ def test_second_run_replaces_all_or_nothing(prepare, root, tool, monkeypatch):
     prepare()
     assert all(path.read_bytes() != content for path, content in old.items())
     assert sorted(path.name for path in root.iterdir() if 'infos' in path.name) == [
-        'nuscenes_infos_train.pkl', 'nuscenes_infos_val.pkl']
+        'nuscenes_infos_train.pkl',
+        'nuscenes_infos_val.pkl',
+    ]
 
 
 @pytest.mark.parametrize('table', ['ego_pose', 'map'])
@@ -281,8 +309,7 @@ def test_command_line(root):
     victim = next((root / 'samples' / 'CAM_FRONT').iterdir())
     victim.unlink()
     tool = str(REPO / 'tools' / 'prepare_nuscenes.py')
-    ran = subprocess.run([sys.executable, tool, str(root), '--version', 'v1.0-mini'], capture_output=True,
-                         text=True)
+    ran = subprocess.run([sys.executable, tool, str(root), '--version', 'v1.0-mini'], capture_output=True, text=True)
     assert ran.returncode == 2
     assert f'error: got: 1 bad files of 32 in {root}' in ran.stderr
     assert str(victim.relative_to(root)) in ran.stderr

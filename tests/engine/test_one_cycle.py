@@ -25,8 +25,7 @@ def run(optimizer, scheduler, steps: int) -> list[tuple]:
 def test_equals_torchs_one_cycle_for_every_group():
     optimizer, twin = make_optimizer(), make_optimizer()
     schedule = OneCycle(optimizer, end=STEPS, pct_start=0.04, div_factor=10, final_div_factor=100)
-    expected = OneCycleLR(twin, [1e-3, 1e-4], total_steps=STEPS, pct_start=0.04, div_factor=10,
-                          final_div_factor=100)
+    expected = OneCycleLR(twin, [1e-3, 1e-4], total_steps=STEPS, pct_start=0.04, div_factor=10, final_div_factor=100)
     assert run(optimizer, schedule, STEPS) == run(twin, expected, STEPS)
 
 

@@ -25,8 +25,11 @@ def with_pairs(scan: dict, pairs: PointPixelPairs) -> dict:
 @pytest.mark.parametrize('align_corners', [True, False])
 def test_the_loss_equals_a_loop_over_pairs_on_the_dense_teacher_map(scans, align_corners):
     model = MODELS.build(small_model(occupancy_head=None, align_corners=align_corners))
-    scans = [with_pairs(s, PointPixelPairs(p.point_index[::5], p.image_index[::5], p.uv_px[::5].floor()))
-             for s in scans for p in [s['inputs']['pairs']]]
+    scans = [
+        with_pairs(s, PointPixelPairs(p.point_index[::5], p.image_index[::5], p.uv_px[::5].floor()))
+        for s in scans
+        for p in [s['inputs']['pairs']]
+    ]
     batch = model.data_preprocessor(pseudo_collate(scans), True)
     inputs = batch['inputs']
     found = model(**batch, mode='loss')['loss_distill']
@@ -41,8 +44,9 @@ def test_the_loss_equals_a_loop_over_pairs_on_the_dense_teacher_map(scans, align
     expected = sum(sum(view) / len(view) for view in views) / len(views)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     learned = list(model.parameters())
-    for ours, slow in zip(torch.autograd.grad(found, learned, retain_graph=True),
-                          torch.autograd.grad(expected, learned)):
+    for ours, slow in zip(
+        torch.autograd.grad(found, learned, retain_graph=True), torch.autograd.grad(expected, learned)
+    ):
         assert (ours - slow).abs().max() <= 1e-4 * slow.abs().max().clamp(min=1e-4)
 
 
@@ -118,6 +122,6 @@ def test_scalr_s_form_and_prediction(scans):
     features = model(**batch)
     for scan, found, start in zip(scans, predicted, (0, len(scans[0]['inputs']['points']))):
         count = len(scan['inputs']['points'])
-        rows = batch['inputs'].voxels.point_to_voxel[start:start + count]
+        rows = batch['inputs'].voxels.point_to_voxel[start : start + count]
         assert found['point_features'].shape == (count, 48)
         assert torch.equal(found['point_features'], features[rows])

@@ -32,7 +32,7 @@ def test_pairs_and_queries_keep_naming_their_own_points_and_images(scans, mix):
         rows = slice(support, support + len(scan['queries'].support_query))
         assert torch.equal(batch.queries.support_query[rows], scan['queries'].support_query + queries)
         assert torch.equal(batch.queries.support_point[rows], scan['queries'].support_point + points)
-        torch.testing.assert_close(batch.images[2 * number:2 * number + 2], scan['images'].float() / 255)
+        torch.testing.assert_close(batch.images[2 * number : 2 * number + 2], scan['images'].float() / 255)
         points, pairs = points + len(scan['points']), pairs + len(scan['pairs'])
         queries, support = queries + len(scan['queries']), support + len(scan['queries'].support_query)
     assert batch.images.min() >= 0 and batch.images.max() <= 1
@@ -53,14 +53,15 @@ def test_mix3d_joins_neighbours_in_metres_on_one_grid(scans):
     batch = prepare([scans[0], shifted, scans[1]], mix3d_prob=1.0)
     assert batch.voxels.batch_size == 2  # (0, 1) and the odd one
     first = second = len(scans[0]['points'])
-    cells = torch.floor(batch.points[:first + second, :3].double() / 0.2).long()
+    cells = torch.floor(batch.points[: first + second, :3].double() / 0.2).long()
     cells -= cells.amin(0)
-    found = batch.voxels.coords[batch.voxels.point_to_voxel[:first + second]]
+    found = batch.voxels.coords[batch.voxels.point_to_voxel[: first + second]]
     assert torch.equal(found[:, 1:].long(), cells) and (found[:, 0] == 0).all()
     shared = set(batch.voxels.point_to_voxel[:first].tolist()) & set(
-        batch.voxels.point_to_voxel[first:first + second].tolist())
+        batch.voxels.point_to_voxel[first : first + second].tolist()
+    )
     assert shared  # colliding points of both scans share a voxel
-    third = batch.voxels.coords[batch.voxels.point_to_voxel[first + second:]]
+    third = batch.voxels.coords[batch.voxels.point_to_voxel[first + second :]]
     assert (third[:, 0] == 1).all() and not third[:, 1:].amin(0).any()
     assert batch.cloud_index.tolist() == [0] * (first + second) + [1] * len(scans[2]['points'])
 
@@ -77,7 +78,7 @@ def test_points_share_a_voxel_where_they_share_cloud_and_cell(scans, mix):
             row += 1
     assert len(members) == len(batch.voxels)
     for rows in members.values():
-        voxel, = set(batch.voxels.point_to_voxel[rows].tolist())
+        (voxel,) = set(batch.voxels.point_to_voxel[rows].tolist())
         speaker = int(batch.voxels.representative[voxel])
         assert speaker in rows
         assert torch.equal(batch.voxels.features[voxel], batch.points[speaker])

@@ -22,8 +22,16 @@ def test_mlp3_is_the_paper_s_head():
     assert head(torch.randn(5, 96)).shape == (5, 384)
 
 
-@pytest.mark.parametrize('head', [LinearHead(8, 5), MLPHead(8, 5, 16), MLPHead(8, 5, 16, num_layers=2),
-                                  MLPHead(8, 5, 16, use_bn=True), DINOHead(8, 5, 16, 4)])
+@pytest.mark.parametrize(
+    'head',
+    [
+        LinearHead(8, 5),
+        MLPHead(8, 5, 16),
+        MLPHead(8, 5, 16, num_layers=2),
+        MLPHead(8, 5, 16, use_bn=True),
+        DINOHead(8, 5, 16, 4),
+    ],
+)
 def test_every_head_maps_student_to_teacher_width_and_takes_no_pairs(head):
     out = head(torch.randn(50, 8))
     assert out.shape == (50, 5)
@@ -75,9 +83,13 @@ def scene():
     """Features of voxels, their points and queries with support."""
     points = torch.cat([torch.randn(40, 3) * 2, torch.rand(40, 1)], 1)
     voxels = voxelize(points, torch.zeros(40, dtype=torch.int64), 1, 0.5, True)
-    queries = OccupancyQueries(torch.randn(9, 3), (torch.arange(9) >= 6).float(),
-                               torch.where((torch.arange(9) >= 3) & (torch.arange(9) < 6), -1.0, 0.4),
-                               torch.randint(9, (30, )), torch.randint(40, (30, )))
+    queries = OccupancyQueries(
+        torch.randn(9, 3),
+        (torch.arange(9) >= 6).float(),
+        torch.where((torch.arange(9) >= 3) & (torch.arange(9) < 6), -1.0, 0.4),
+        torch.randint(9, (30,)),
+        torch.randint(40, (30,)),
+    )
     return torch.randn(len(voxels), 8, requires_grad=True), voxels, points, queries
 
 
@@ -95,13 +107,15 @@ def test_occupancy_losses_equal_a_loop(scene, kind):
         if queries.intensity[q] >= 0:
             error = value - queries.intensity[q]
             intensity.append(error**2 if kind == 'mse' else error.abs())
-    expected = dict(loss_occupancy=0.05 * sum(bce) / len(bce),
-                    loss_intensity=0.05 * 3 * sum(intensity) / len(intensity))
+    expected = dict(
+        loss_occupancy=0.05 * sum(bce) / len(bce), loss_intensity=0.05 * 3 * sum(intensity) / len(intensity)
+    )
     assert 0 < len(intensity) < len(bce)
     for name in expected:
         torch.testing.assert_close(found[name], expected[name])
-        torch.testing.assert_close(*(torch.autograd.grad(x[name], features, retain_graph=True)[0]
-                                     for x in (found, expected)))
+        torch.testing.assert_close(
+            *(torch.autograd.grad(x[name], features, retain_graph=True)[0] for x in (found, expected))
+        )
 
 
 def test_no_support_gives_zero_loss_and_finite_gradients(scene):
@@ -118,7 +132,7 @@ def test_no_support_gives_zero_loss_and_finite_gradients(scene):
 @pytest.mark.parametrize('kind', ['mse', 'l1'])
 def test_queries_on_the_line_of_sight_alone_have_no_intensity_loss(scene, kind):
     features, voxels, points, queries = scene
-    sight = replace(queries, intensity=torch.full((9, ), -1.0))
+    sight = replace(queries, intensity=torch.full((9,), -1.0))
     head = ALSOOccupancyHead(8, intensity_loss=kind)
     losses = head.loss(features, voxels, points, sight)
     assert losses['loss_intensity'] == 0 < losses['loss_occupancy']

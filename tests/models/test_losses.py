@@ -10,7 +10,7 @@ VIEWS = 4
 
 def slow_distance(kind: str, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     a, b = a / a.norm(), b / b.norm()
-    return dict(l2=(a - b).norm(), cosine=1 - a @ b, mse=((a - b)**2).sum() / len(a))[kind]
+    return dict(l2=(a - b).norm(), cosine=1 - a @ b, mse=((a - b) ** 2).sum() / len(a))[kind]
 
 
 LOSSES = dict(l2=L2FeatureLoss, cosine=CosineFeatureLoss, mse=MSEFeatureLoss)
@@ -36,15 +36,16 @@ def test_value_and_gradient_equal_a_loop(kind, average, pairs):
         expected = sum(per_view) / len(per_view)
     found = LOSSES[kind](average=average, weight=2.0)(projected, target, view, VIEWS)
     torch.testing.assert_close(found, 2 * expected)
-    torch.testing.assert_close(*(torch.autograd.grad(x, projected, retain_graph=True)[0]
-                                 for x in (found, 2 * expected)))
+    torch.testing.assert_close(
+        *(torch.autograd.grad(x, projected, retain_graph=True)[0] for x in (found, 2 * expected))
+    )
 
 
 @pytest.mark.parametrize('kind', LOSSES)
 def test_equal_features_and_no_pairs_have_finite_gradients(kind, pairs):
     projected, _, view = pairs
     loss = LOSSES[kind]()(projected, projected.detach(), view, VIEWS)
-    gradient, = torch.autograd.grad(loss, projected)
+    (gradient,) = torch.autograd.grad(loss, projected)
     assert abs(float(loss)) < 1e-6 and torch.isfinite(gradient).all()
     none = torch.zeros(0, dtype=torch.int64)
     for average in ('view', 'pooled'):

@@ -20,7 +20,7 @@ def make_grid(cells: torch.Tensor) -> VoxelGrid:
 def random_cells(extent: tuple[int, int, int], count: int, batch: int = 0) -> torch.Tensor:
     """``count`` different cells with corners in the first and the last cell of the extent."""
     inside = torch.cartesian_prod(*map(torch.arange, extent))
-    chosen = torch.cat([torch.tensor([0, len(inside) - 1]), 1 + torch.randperm(len(inside) - 2)[:count - 2]])
+    chosen = torch.cat([torch.tensor([0, len(inside) - 1]), 1 + torch.randperm(len(inside) - 2)[: count - 2]])
     return F.pad(inside[chosen], (1, 0), value=batch)
 
 
@@ -58,8 +58,9 @@ def dense_twin(student: MinkUNetStudent, grid: VoxelGrid, size: int) -> torch.Te
         return layer.weight.permute(0, 4, 1, 2, 3)
 
     def norm(layer, dense, mask):
-        mean, var, weight, bias = (v.view(-1, 1, 1, 1) for v in (layer.running_mean, layer.running_var,
-                                                                 layer.weight, layer.bias))
+        mean, var, weight, bias = (
+            v.view(-1, 1, 1, 1) for v in (layer.running_mean, layer.running_var, layer.weight, layer.bias)
+        )
         return ((dense - mean) / (var + layer.eps).sqrt() * weight + bias) * mask
 
     def subm(layer, dense, mask):
@@ -101,8 +102,9 @@ def test_the_network_equals_its_dense_twin(student):
     torch.testing.assert_close(found, dense_twin(student, grid, 32), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize('variant, millions, eps, momentum', [
-    ('pointcept', 39.15, 1e-3, 0.01), ('mmdet3d', 37.87, 1e-5, 0.1)])
+@pytest.mark.parametrize(
+    'variant, millions, eps, momentum', [('pointcept', 39.15, 1e-3, 0.01), ('mmdet3d', 37.87, 1e-5, 0.1)]
+)
 def test_minkunet34_has_the_published_size(variant, millions, eps, momentum):
     student = MinkUNetStudent(34, variant=variant)
     assert round(sum(p.numel() for p in student.parameters()) / 1e6, 2) == millions
@@ -162,8 +164,7 @@ def test_no_extent_loses_a_voxel_at_any_level(student, extent):
     count = min(120, extent[0] * extent[1] * extent[2])
     grid = make_grid(random_cells(extent, count))
     levels = []
-    hooks = [stage.register_forward_hook(lambda *call: levels.append(call[-1].indices))
-             for stage in student.encoder]
+    hooks = [stage.register_forward_hook(lambda *call: levels.append(call[-1].indices)) for stage in student.encoder]
     grid.features.requires_grad_()
     found = student(grid)
     for hook in hooks:
@@ -171,7 +172,7 @@ def test_no_extent_loses_a_voxel_at_any_level(student, extent):
     for level, indices in enumerate(levels, start=1):
         expected = {(b, *(c >> level for c in cell)) for b, *cell in grid.coords.tolist()}
         assert sorted(map(tuple, indices.tolist())) == sorted(expected)
-    gradient, = torch.autograd.grad((found * torch.randn_like(found)).sum(), grid.features)
+    (gradient,) = torch.autograd.grad((found * torch.randn_like(found)).sum(), grid.features)
     assert gradient.isfinite().all() and gradient.any(1).all()
 
 
@@ -193,9 +194,15 @@ def test_saved_weights_give_the_same_features(student, tmp_path, form):
     assert torch.equal(loaded(grid), student(grid))
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(width=32), 'of another shape'), (dict(in_channels=3), '1 of another shape'),
-    (dict(depth=18), 'missing'), (dict(variant='mmdet3d'), 'of another shape')])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(width=32), 'of another shape'),
+        (dict(in_channels=3), '1 of another shape'),
+        (dict(depth=18), 'missing'),
+        (dict(variant='mmdet3d'), 'of another shape'),
+    ],
+)
 def test_weights_of_another_student_are_refused(tmp_path, options, message):
     torch.save(MinkUNetStudent(14, 16).state_dict(), tmp_path / 'student.pth')
     with pytest.raises(InputError, match=f'{message}(?s:.*)remedy: build the student'):

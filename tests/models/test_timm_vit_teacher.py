@@ -1,6 +1,7 @@
 import copy
 import math
 import pickle
+import re
 
 import pytest
 import timm
@@ -25,8 +26,7 @@ def made_up_dinov2(registers: bool, width: int = 384, depth: int = 12) -> dict[s
     def draw(*shape: int, mean: float = 0.0, std: float = 0.2) -> torch.Tensor:
         return mean + std * torch.randn(shape, generator=rng)
 
-    state = {'cls_token': draw(1, 1, width), 'pos_embed': draw(1, 1370, width, std=0.5),
-             'mask_token': draw(1, width)}
+    state = {'cls_token': draw(1, 1, width), 'pos_embed': draw(1, 1370, width, std=0.5), 'mask_token': draw(1, width)}
     if registers:
         state['register_tokens'] = draw(1, 4, width, std=0.5)
     state['patch_embed.proj.weight'] = draw(width, 3, 14, 14, std=0.04)
@@ -34,7 +34,7 @@ def made_up_dinov2(registers: bool, width: int = 384, depth: int = 12) -> dict[s
     linear = {'attn.qkv': (3, 1), 'attn.proj': (1, 1), 'mlp.fc1': (4, 1), 'mlp.fc2': (1, 4)}
     for block in (f'blocks.{i}.' for i in range(depth)):
         for name, (out, into) in linear.items():
-            state[f'{block}{name}.weight'] = draw(out * width, into * width, std=(into * width)**-0.5)
+            state[f'{block}{name}.weight'] = draw(out * width, into * width, std=(into * width) ** -0.5)
             state[f'{block}{name}.bias'] = draw(out * width)
         for name in ('norm1', 'norm2'):
             state |= {f'{block}{name}.weight': draw(width, mean=1), f'{block}{name}.bias': draw(width)}
@@ -51,14 +51,16 @@ def official_positions(table: torch.Tensor, rows: int, cols: int, registers: boo
     if registers:
         grid = F.interpolate(grid, size=(rows, cols), mode='bicubic', antialias=True)
     else:
-        grid = F.interpolate(grid, scale_factor=((rows + 0.1) / side, (cols + 0.1) / side), mode='bicubic',
-                             antialias=False)
+        grid = F.interpolate(
+            grid, scale_factor=((rows + 0.1) / side, (cols + 0.1) / side), mode='bicubic', antialias=False
+        )
     assert grid.shape[-2:] == (rows, cols)
     return torch.cat([table[:, :1], grid.permute(0, 2, 3, 1).reshape(1, rows * cols, -1)], 1)
 
 
 def official_forward(state: dict, images: torch.Tensor) -> dict[str, torch.Tensor]:
     """DinoVisionTransformer.forward_features, written out."""
+
     def linear(x, name):
         return F.linear(x, state[f'{name}.weight'], state[f'{name}.bias'])
 
@@ -77,14 +79,14 @@ def official_forward(state: dict, images: torch.Tensor) -> dict[str, torch.Tenso
         block = f'blocks.{i}'
         qkv = linear(norm(x, f'{block}.norm1'), f'{block}.attn.qkv')
         q, k, v = qkv.reshape(count, -1, 3, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
-        attention = (q @ k.transpose(-1, -2) * (width // HEADS)**-0.5).softmax(-1)
-        x = x + state[f'{block}.ls1.gamma'] * linear((attention @ v).transpose(1, 2).reshape(x.shape),
-                                                     f'{block}.attn.proj')
+        attention = (q @ k.transpose(-1, -2) * (width // HEADS) ** -0.5).softmax(-1)
+        x = x + state[f'{block}.ls1.gamma'] * linear(
+            (attention @ v).transpose(1, 2).reshape(x.shape), f'{block}.attn.proj'
+        )
         hidden = F.gelu(linear(norm(x, f'{block}.norm2'), f'{block}.mlp.fc1'))
         x = x + state[f'{block}.ls2.gamma'] * linear(hidden, f'{block}.mlp.fc2')
     tokens = dict(pre_norm=x, post_norm=norm(x, 'norm'))
-    return {name: t[:, -rows * cols:].transpose(1, 2).reshape(count, width, rows, cols)
-            for name, t in tokens.items()}
+    return {name: t[:, -rows * cols :].transpose(1, 2).reshape(count, width, rows, cols) for name, t in tokens.items()}
 
 
 def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -111,9 +113,15 @@ def official(tmp_path_factory, images):
     return found
 
 
-@pytest.mark.parametrize('registers, suffix, features', [
-    (False, '.pth', 'pre_norm'), (False, '.safetensors', 'post_norm'),
-    (True, '.pth', 'post_norm'), (True, '.safetensors', 'pre_norm')])
+@pytest.mark.parametrize(
+    'registers, suffix, features',
+    [
+        (False, '.pth', 'pre_norm'),
+        (False, '.safetensors', 'post_norm'),
+        (True, '.pth', 'post_norm'),
+        (True, '.safetensors', 'pre_norm'),
+    ],
+)
 def test_features_equal_the_official_dinov2(official, images, registers, suffix, features):
     made_up = official[registers]
     teacher = TimmViTTeacher(NAMES[registers], made_up['files'][suffix], SIZE_HW, features)
@@ -133,12 +141,24 @@ def test_timm_positions_differ_without_registers_and_agree_with_them(official, i
     assert errors[True] < 1e-4
 
 
-def test_dinov2_s_training_layout_loads(official, images, tmp_path):
+@pytest.mark.parametrize('chunked', [False, True])
+def test_dinov2_s_training_layout_loads(official, images, tmp_path, chunked):
     state = {f'backbone.{key}': value for key, value in official[False]['state'].items()}
+    if chunked:  # three blocks a chunk, counted through
+        state = {
+            re.sub(r'blocks\.(\d+)', lambda m: f'blocks.{int(m[1]) // 3}.{m[1]}', key): value
+            for key, value in state.items()
+        }
     state['dino_head.last_layer.weight'] = torch.zeros(3)
     torch.save(dict(teacher=state), tmp_path / 'teacher.pth')
     teacher = TimmViTTeacher(NAMES[False], str(tmp_path / 'teacher.pth'), SIZE_HW)
     assert relative_error(teacher(images), official[False]['features']['pre_norm']) < 1e-4
+
+
+@pytest.mark.parametrize('options', [dict(block=6), dict(block=-7)])
+def test_a_block_that_is_not_there_is_refused(options):
+    with pytest.raises(InputError, match=r'teacher\.block'):
+        TimmViTTeacher('test_vit', 'random', (64, 128), **options)
 
 
 def test_positions_of_the_native_size_stay_as_they_are():
@@ -148,14 +168,18 @@ def test_positions_of_the_native_size_stay_as_they_are():
     assert interpolate_dinov2_positions(table, (3, 7), num_registers=0).shape == (1, 22, 8)
 
 
-@pytest.mark.parametrize('registers, change, message', [
-    (False, lambda s: made_up_dinov2(False, width=768, depth=1), r'position table.*\(1, 1370, 768\)'),
-    (False, lambda s: {k: v for k, v in s.items() if not k.startswith('blocks.11.')}, '14 missing'),
-    (False, lambda s: s | {'blocks.12.norm1.weight': torch.ones(384)}, '1 unexpected'),
-    (False, lambda s: s | {'blocks.3.mlp.fc1.bias': torch.ones(7)}, 'of another shape'),
-    (False, lambda s: s | {'register_tokens': torch.ones(1, 4, 384)}, 'and register tokens'),
-    (True, lambda s: {k: v for k, v in s.items() if k != 'register_tokens'}, 'and no register tokens'),
-], ids=['width', 'block missing', 'block too many', 'shape', 'registers given', 'registers missing'])
+@pytest.mark.parametrize(
+    'registers, change, message',
+    [
+        (False, lambda s: made_up_dinov2(False, width=768, depth=1), r'position table.*\(1, 1370, 768\)'),
+        (False, lambda s: {k: v for k, v in s.items() if not k.startswith('blocks.11.')}, '14 missing'),
+        (False, lambda s: s | {'blocks.12.norm1.weight': torch.ones(384)}, '1 unexpected'),
+        (False, lambda s: s | {'blocks.3.mlp.fc1.bias': torch.ones(7)}, 'of another shape'),
+        (False, lambda s: s | {'register_tokens': torch.ones(1, 4, 384)}, 'and register tokens'),
+        (True, lambda s: {k: v for k, v in s.items() if k != 'register_tokens'}, 'and no register tokens'),
+    ],
+    ids=['width', 'block missing', 'block too many', 'shape', 'registers given', 'registers missing'],
+)
 def test_weights_that_do_not_fit_are_refused(official, tmp_path, registers, change, message):
     torch.save(change(dict(official[registers]['state'])), tmp_path / 'other.pth')
     with pytest.raises(InputError, match=f'(?s){message}.*remedy: give the weights of {NAMES[registers]}'):
@@ -178,8 +202,9 @@ class RunsCode:
         return open, (str(self.path), 'w')
 
 
-@pytest.mark.parametrize('save', [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))],
-                         ids=['torch file', 'bare pickle'])
+@pytest.mark.parametrize(
+    'save', [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))], ids=['torch file', 'bare pickle']
+)
 def test_a_pickle_that_needs_code_is_refused_unrun(tmp_path, save):
     save(dict(state_dict=RunsCode(tmp_path / 'ran')), tmp_path / 'evil.pth')
     with pytest.raises(InputError, match=r'(?s)more than tensors.*remedy: opening it would run code'):
@@ -203,14 +228,17 @@ def test_a_hub_that_fails_without_words_is_explained(monkeypatch):
         TimmViTTeacher('test_vit', 'hub', (64, 128))
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(image_size_hw=(60, 128)), r'patches of 16 px(?s:.*)remedy: use \(64, 128\)'),
-    (dict(name='vit_of_nobody'), "'vit_of_nobody'(?s:.*)remedy: see timm.list_models"),
-    (dict(name='resnet18'), 'no vision transformer(?s:.*)remedy: choose'),
-    (dict(features='norm'), 'pre_norm or post_norm(?s:.*)remedy'),
-    (dict(pos_embed='hub'), 'official or timm(?s:.*)remedy'),
-    (dict(weights='nowhere.pth'), 'nowhere.pth(?s:.*)remedy: check the path'),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(image_size_hw=(60, 128)), r'patches of 16 px(?s:.*)remedy: use \(64, 128\)'),
+        (dict(name='vit_of_nobody'), "'vit_of_nobody'(?s:.*)remedy: see timm.list_models"),
+        (dict(name='resnet18'), 'no vision transformer(?s:.*)remedy: choose'),
+        (dict(features='norm'), 'pre_norm or post_norm(?s:.*)remedy'),
+        (dict(pos_embed='hub'), 'official or timm(?s:.*)remedy'),
+        (dict(weights='nowhere.pth'), 'nowhere.pth(?s:.*)remedy: check the path'),
+    ],
+)
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         TimmViTTeacher(**{**dict(name='test_vit', weights='random', image_size_hw=(64, 128)), **options})
@@ -237,8 +265,10 @@ def test_random_weights_are_logged(caplog):
     assert levels == ['WARNING']
 
 
-@pytest.mark.parametrize('name, width, prefix', [
-    ('vit_small_patch16_dinov3', 384, 5), ('vit_xsmall_patch16_clip_224', 256, 1), ('test_vit', 64, 1)])
+@pytest.mark.parametrize(
+    'name, width, prefix',
+    [('vit_small_patch16_dinov3', 384, 5), ('vit_xsmall_patch16_clip_224', 256, 1), ('test_vit', 64, 1)],
+)
 def test_other_vits_equal_timm_at_that_size(name, width, prefix):
     teacher = TimmViTTeacher(name, 'random', (64, 128), features='post_norm')
     native = timm.create_model(name, num_classes=0, img_size=(64, 128)).eval()

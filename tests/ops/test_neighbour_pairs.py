@@ -15,8 +15,8 @@ def coords() -> torch.Tensor:
 
 
 def rows(pairs, count, tap) -> set:
-    assert (pairs[:, tap, count[tap]:] == -1).all()
-    return set(map(tuple, pairs[:, tap, :count[tap]].T.tolist()))
+    assert (pairs[:, tap, count[tap] :] == -1).all()
+    return set(map(tuple, pairs[:, tap, : count[tap]].T.tolist()))
 
 
 @pytest.mark.parametrize('kernel', [[3, 3, 3], [5, 5, 5], [1, 3, 5]])
@@ -37,8 +37,11 @@ def test_strided_pairs_equal_a_loop(coords):
     cells = list(map(tuple, coarse.tolist()))
     assert len(set(cells)) == len(cells) and int(count.sum()) == len(coords)
     for tap, (i, j, k) in enumerate(itertools.product(range(2), repeat=3)):
-        expected = {(row, cells.index((b, x // 2, y // 2, z // 2)))
-                    for row, (b, x, y, z) in enumerate(coords.tolist()) if (x % 2, y % 2, z % 2) == (i, j, k)}
+        expected = {
+            (row, cells.index((b, x // 2, y // 2, z // 2)))
+            for row, (b, x, y, z) in enumerate(coords.tolist())
+            if (x % 2, y % 2, z % 2) == (i, j, k)
+        }
         assert rows(pairs, count, tap) == expected
 
 

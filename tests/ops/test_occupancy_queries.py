@@ -14,8 +14,12 @@ def sweep() -> torch.Tensor:
 
 
 def brute_force(queries, points, radius_m) -> set:
-    return {(q, p) for q in range(len(queries)) for p in range(len(points))
-            if float(((queries[q] - points[p])**2).sum()) <= radius_m**2}
+    return {
+        (q, p)
+        for q in range(len(queries))
+        for p in range(len(points))
+        if float(((queries[q] - points[p]) ** 2).sum()) <= radius_m**2
+    }
 
 
 def test_thirds_lie_where_they_should_with_the_right_labels(sweep):
@@ -90,6 +94,7 @@ def right_answers_of_the_shortcut(points, support: str) -> float:
     from mmdet3d.structures import LiDARPoints
 
     from cleverdistiller.datasets.transforms import SampleOccupancyQueries
+
     queries = SampleOccupancyQueries(support=support)(dict(points=LiDARPoints(points, points_dim=4)))['queries']
     q, p = queries.position_lidar_m[queries.support_query], points[queries.support_point, :3]
     guess = ((q - p) * p).sum(1) > 0

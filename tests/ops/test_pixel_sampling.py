@@ -19,8 +19,8 @@ def test_equals_dense_upsampling_at_every_pixel(patches, align_corners):
     dense = F.interpolate(patches, INPUT_HW, mode='bilinear', align_corners=align_corners)
     expected = dense[image, :, row, col]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-    ours, = torch.autograd.grad(found.square().sum(), patches, retain_graph=True)
-    theirs, = torch.autograd.grad(expected.square().sum(), patches)
+    (ours,) = torch.autograd.grad(found.square().sum(), patches, retain_graph=True)
+    (theirs,) = torch.autograd.grad(expected.square().sum(), patches)
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
@@ -28,12 +28,17 @@ def test_equals_dense_upsampling_at_every_pixel(patches, align_corners):
 def test_equals_grid_sample_between_pixels_and_beyond_the_border(patches, align_corners):
     size = torch.tensor([INPUT_HW[1], INPUT_HW[0]])
     uv_px = (torch.rand(200, 2) * 1.1 - 0.05) * size
-    image = torch.randint(3, (200, ))
+    image = torch.randint(3, (200,))
     found = sample_pixel_features(patches, image, uv_px, INPUT_HW, align_corners)
     grid = 2 * uv_px / (size - 1) - 1 if align_corners else (2 * uv_px + 1) / size - 1
     for row in range(200):
-        expected = F.grid_sample(patches[image[row], None], grid[row].view(1, 1, 1, 2), mode='bilinear',
-                                 padding_mode='border', align_corners=align_corners).flatten()
+        expected = F.grid_sample(
+            patches[image[row], None],
+            grid[row].view(1, 1, 1, 2),
+            mode='bilinear',
+            padding_mode='border',
+            align_corners=align_corners,
+        ).flatten()
         torch.testing.assert_close(found[row], expected, atol=1e-5, rtol=1e-5)
 
 

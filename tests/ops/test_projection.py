@@ -21,8 +21,11 @@ def made_up_rig() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         matrix[:3, 3] = 0.3, -0.2, 0.1 * camera
         lidar2cam.append(matrix)
         cam2img.append([[70 + camera, 0.5, 81], [0, 75, 44 + camera], [0, 0, 1]])
-    return (torch.tensor(np.stack(lidar2cam)), torch.tensor(cam2img, dtype=torch.float64),
-            torch.tensor([[90, 160], [80, 170], [100, 150]]))
+    return (
+        torch.tensor(np.stack(lidar2cam)),
+        torch.tensor(cam2img, dtype=torch.float64),
+        torch.tensor([[90, 160], [80, 170], [100, 150]]),
+    )
 
 
 def slow_pairs(points, lidar2cam, cam2img, native_size_hw, input_size_hw, min_depth_m) -> list[tuple]:
@@ -70,8 +73,9 @@ def pair_at(u: float, v: float, depth_m: float, input_size_hw=(90, 160)) -> list
     """Pixels found for the point that a 90x160 camera at the LiDAR, looking along its z, sees at (u, v)."""
     cam2img = torch.tensor([[64.0, 0, 80], [0, 64, 45], [0, 0, 1]])  # powers of two: exact pixels
     point = torch.tensor([[(u - 80) / 64 * depth_m, (v - 45) / 64 * depth_m, depth_m]], dtype=torch.float64)
-    _, _, uv_px = pair_points_with_pixels(point, torch.eye(4)[None], cam2img[None], torch.tensor([[90, 160]]),
-                                          input_size_hw)
+    _, _, uv_px = pair_points_with_pixels(
+        point, torch.eye(4)[None], cam2img[None], torch.tensor([[90, 160]]), input_size_hw
+    )
     return uv_px.tolist()
 
 
@@ -85,8 +89,9 @@ def test_just_inside_the_borders(u, v):
     assert pair_at(u, v, 4.0) == [[u, v]]
 
 
-@pytest.mark.parametrize('depth_m, kept', [(1.0, False), (1.0 + 2**-20, True), (0.5, False), (-4.0, False),
-                                           (0.0, False)])
+@pytest.mark.parametrize(
+    'depth_m, kept', [(1.0, False), (1.0 + 2**-20, True), (0.5, False), (-4.0, False), (0.0, False)]
+)
 def test_depth_limit_is_strict(depth_m, kept):
     assert bool(pair_at(80, 45, depth_m)) == kept
 
@@ -116,11 +121,13 @@ def test_chain_equals_the_slow_twin():
             expected = rotations[i].rotate(expected) + translations[i]
         for i in (2, 3):  # global -> ego at the shutter -> camera
             expected = rotations[i].inverse.rotate(expected - translations[i])
-        np.testing.assert_allclose((chained @ torch.tensor([*point, 1.0], dtype=torch.float64))[:3], expected,
-                                   atol=1e-9)
+        np.testing.assert_allclose(
+            (chained @ torch.tensor([*point, 1.0], dtype=torch.float64))[:3], expected, atol=1e-9
+        )
 
 
 # On the real keyframe, against nuscenes-devkit's own chain.
+
 
 def matrix_of(record: dict, key: str) -> np.ndarray:
     return np.array(record[key], np.float64)
@@ -128,8 +135,12 @@ def matrix_of(record: dict, key: str) -> np.ndarray:
 
 def ego2global_at_shutter(info: dict, image: dict) -> np.ndarray:
     """The pose that the info file does not hold, out of the chain that made its ``lidar2cam``."""
-    return (matrix_of(info, 'ego2global') @ matrix_of(info['lidar_points'], 'lidar2ego')
-            @ np.linalg.inv(matrix_of(image, 'lidar2cam')) @ np.linalg.inv(matrix_of(image, 'cam2ego')))
+    return (
+        matrix_of(info, 'ego2global')
+        @ matrix_of(info['lidar_points'], 'lidar2ego')
+        @ np.linalg.inv(matrix_of(image, 'lidar2cam'))
+        @ np.linalg.inv(matrix_of(image, 'cam2ego'))
+    )
 
 
 class OneFrame:
@@ -141,12 +152,19 @@ class OneFrame:
         lidar = info['lidar_points']
         self._add('LIDAR_TOP', 'lidar', lidar['lidar_path'], lidar['lidar2ego'], info['ego2global'])
         for camera, image in info['images'].items():
-            self._add(camera, 'camera', image['img_path'], image['cam2ego'],
-                      ego2global_at_shutter(info, image), image['cam2img'])
+            self._add(
+                camera,
+                'camera',
+                image['img_path'],
+                image['cam2ego'],
+                ego2global_at_shutter(info, image),
+                image['cam2img'],
+            )
 
     def _add(self, token, modality, filename, sensor2ego, ego2global, cam2img=None) -> None:
-        self.records['sample_data', token] = dict(filename=filename, sensor_modality=modality,
-                                                  calibrated_sensor_token=token, ego_pose_token=token)
+        self.records['sample_data', token] = dict(
+            filename=filename, sensor_modality=modality, calibrated_sensor_token=token, ego_pose_token=token
+        )
         self.records['calibrated_sensor', token] = dict(self._pose(sensor2ego), camera_intrinsic=cam2img)
         self.records['ego_pose', token] = self._pose(ego2global)
 
@@ -165,8 +183,9 @@ class OneFrame:
 def float64_clouds(monkeypatch):
     """Let the devkit transform in float64: float32 global coordinates alone are worth 0.1 px."""
     from_file = LidarPointCloud.from_file
-    monkeypatch.setattr(LidarPointCloud, 'from_file',
-                        lambda path: LidarPointCloud(from_file(path).points.astype(np.float64)))
+    monkeypatch.setattr(
+        LidarPointCloud, 'from_file', lambda path: LidarPointCloud(from_file(path).points.astype(np.float64))
+    )
 
 
 def rig_of(info: dict, folder: Path, camera: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -174,8 +193,11 @@ def rig_of(info: dict, folder: Path, camera: str) -> tuple[torch.Tensor, torch.T
     image = info['images'][camera]
     with Image.open(folder / image['img_path']) as opened:
         size_hw = torch.tensor([[opened.height, opened.width]])
-    return (torch.from_numpy(matrix_of(image, 'lidar2cam'))[None],
-            torch.from_numpy(matrix_of(image, 'cam2img'))[None], size_hw)
+    return (
+        torch.from_numpy(matrix_of(image, 'lidar2cam'))[None],
+        torch.from_numpy(matrix_of(image, 'cam2img'))[None],
+        size_hw,
+    )
 
 
 CAMERAS = ('CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_BACK_RIGHT', 'CAM_BACK', 'CAM_BACK_LEFT', 'CAM_FRONT_LEFT')
@@ -202,13 +224,20 @@ def test_same_pairs_as_nuscenes_devkit(camera, keyframe_dir, keyframe_info, keyf
 def test_ego_motion_counts(camera, keyframe_dir, keyframe_info, keyframe_points):
     image, lidar = keyframe_info['images'][camera], keyframe_info['lidar_points']
     lidar2cam, cam2img, size_hw = rig_of(keyframe_info, keyframe_dir, camera)
-    matrices = [torch.from_numpy(matrix) for matrix in (
-        matrix_of(lidar, 'lidar2ego'), matrix_of(keyframe_info, 'ego2global'),
-        ego2global_at_shutter(keyframe_info, image), matrix_of(image, 'cam2ego'))]
+    matrices = [
+        torch.from_numpy(matrix)
+        for matrix in (
+            matrix_of(lidar, 'lidar2ego'),
+            matrix_of(keyframe_info, 'ego2global'),
+            ego2global_at_shutter(keyframe_info, image),
+            matrix_of(image, 'cam2ego'),
+        )
+    ]
     torch.testing.assert_close(lidar2cam_through_ego(*matrices)[None], lidar2cam, atol=1e-6, rtol=0)
     standing = lidar2cam_through_ego(matrices[0], matrices[1], matrices[1], matrices[3])[None]
-    index, _, moving_uv = pair_points_with_pixels(keyframe_points[:, :3], lidar2cam, cam2img, size_hw,
-                                                  tuple(size_hw[0].tolist()))
+    index, _, moving_uv = pair_points_with_pixels(
+        keyframe_points[:, :3], lidar2cam, cam2img, size_hw, tuple(size_hw[0].tolist())
+    )
     standing_uv = project_points(keyframe_points[index, :3], standing, cam2img)[0][0]
     moved_px = (standing_uv - moving_uv).norm(dim=1)
     assert moved_px.max() > 1  # CAM_BACK_LEFT, 0.5 ms off: 1.7 px; CAM_FRONT_LEFT, 43 ms off: 158 px

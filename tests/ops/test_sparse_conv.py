@@ -71,10 +71,14 @@ def test_strided_and_inverse_equal_dense_convolution_and_its_transpose(lib):
 def test_a_grid_with_more_cells_than_an_int32_counts(lib):
     """Stock spconv takes distant cells for neighbours there; a batch of nuScenes sweeps has 10^11 cells."""
     features, coords = random_cloud()
-    layers = torch.nn.ModuleList([
-        lib.SubMConv3d(4, 6, 5, bias=False, indice_key='a'), lib.SubMConv3d(6, 6, 3, bias=False, indice_key='b'),
-        lib.SparseConv3d(6, 8, 2, stride=2, bias=False, indice_key='c'),
-        lib.SparseInverseConv3d(8, 5, 2, indice_key='c', bias=False)])
+    layers = torch.nn.ModuleList(
+        [
+            lib.SubMConv3d(4, 6, 5, bias=False, indice_key='a'),
+            lib.SubMConv3d(6, 6, 3, bias=False, indice_key='b'),
+            lib.SparseConv3d(6, 8, 2, stride=2, bias=False, indice_key='c'),
+            lib.SparseInverseConv3d(8, 5, 2, indice_key='c', bias=False),
+        ]
+    )
     use_algorithm_for(layers, features.device)
 
     def run(cells, shape):

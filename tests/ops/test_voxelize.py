@@ -20,7 +20,7 @@ def slow_voxelize(points, cloud_index, voxel_size_m) -> dict:
 @pytest.mark.parametrize('random', [False, True])
 def test_equals_a_dictionary_of_cells(random):
     points = torch.randn(300, 4) * 2
-    cloud_index = torch.randint(0, 2, (300, )) * 2  # the cloud between them is empty
+    cloud_index = torch.randint(0, 2, (300,)) * 2  # the cloud between them is empty
     grid = voxelize(points, cloud_index, 3, 0.7, random)
     expected = slow_voxelize(points, cloud_index, 0.7)
     cells = list(map(tuple, grid.coords.tolist()))
@@ -36,14 +36,13 @@ def test_equals_a_dictionary_of_cells(random):
 
 def test_every_point_of_a_voxel_speaks_sometimes():
     points = torch.rand(4, 4) * 0.1
-    chosen = [int(voxelize(points, torch.zeros(4, dtype=torch.int64), 1, 1.0, True).representative)
-              for _ in range(400)]
+    chosen = [int(voxelize(points, torch.zeros(4, dtype=torch.int64), 1, 1.0, True).representative) for _ in range(400)]
     assert min(np.bincount(chosen, minlength=4)) > 60
 
 
 def test_gathered_rows_have_plain_indexing_s_value_and_a_repeatable_gradient():
     table = torch.randn(50, 8, requires_grad=True)
-    index = torch.randint(50, (5000, ))
+    index = torch.randint(50, (5000,))
     weight = torch.randn(5000, 8)
     assert torch.equal(gather_rows(table, index), table[index])
 

@@ -30,6 +30,7 @@ def test_a_missing_package_comes_with_its_remedy(monkeypatch, capsys):
     def without_timm(name):
         if name == 'timm':
             import importlib.metadata
+
             raise importlib.metadata.PackageNotFoundError(name)
         return real_version(name)
 

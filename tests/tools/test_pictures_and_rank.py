@@ -1,4 +1,5 @@
 """tools/visualize.py and tools/rankme.py as a user calls them."""
+
 import json
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from runs import write_config
 
 
 def tool(name: str, *arguments) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, str(REPO / 'tools' / name), *map(str, arguments)], text=True,
-                          capture_output=True)
+    return subprocess.run(
+        [sys.executable, str(REPO / 'tools' / name), *map(str, arguments)], text=True, capture_output=True
+    )
 
 
 def test_pairs_are_drawn(tmp_path, frames_dir):
@@ -30,8 +32,9 @@ def test_rankme_of_an_exported_student_needs_no_teacher(tmp_path, frames_dir):
     config = write_config(tmp_path, frames_dir)
     student = MODELS.build(Config.fromfile(config).model.student)
     save_file(dict(student.state_dict()), tmp_path / 'student.safetensors')
-    done = tool('rankme.py', config, tmp_path / 'student.safetensors', '--cfg-options',
-                'model.teacher.weights=/no/such/file')
+    done = tool(
+        'rankme.py', config, tmp_path / 'student.safetensors', '--cfg-options', 'model.teacher.weights=/no/such/file'
+    )
     assert done.returncode == 0, done.stderr
     numbers = json.loads((tmp_path / 'student.rankme.json').read_text())
     assert 1 <= numbers['rank/rankme'] <= 49 and numbers['rank/num_points'] == 512

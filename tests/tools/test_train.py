@@ -1,4 +1,5 @@
 """The training command: what it leaves, what a kill does to it, what it says to bad input."""
+
 import json
 import shutil
 import signal
@@ -57,15 +58,20 @@ def test_mmdet3d_s_own_script_gives_the_same_losses(tmp_path, config, finished):
     script = Path(mmdet3d.__file__).parent / '.mim' / 'tools' / 'train.py'
     finish(train(config, tmp_path, script=script))
     timing = ('time', 'data_time', 'memory')
-    ours, theirs = ([{k: v for k, v in row.items() if k not in timing} for row in scalars(folder)]
-                    for folder in (finished[0], tmp_path))
+    ours, theirs = (
+        [{k: v for k, v in row.items() if k not in timing} for row in scalars(folder)]
+        for folder in (finished[0], tmp_path)
+    )
     assert ours == theirs
 
 
 @pytest.mark.parametrize('workers', [0, 1])
 def test_a_killed_run_resumes_to_the_same_student_bit_for_bit(tmp_path, config, finished, workers):
-    options = ('--cfg-options', f'train_dataloader.num_workers={workers}',
-               f'train_dataloader.persistent_workers={bool(workers)}')
+    options = (
+        '--cfg-options',
+        f'train_dataloader.num_workers={workers}',
+        f'train_dataloader.persistent_workers={bool(workers)}',
+    )
     process = train(config, tmp_path, *options)
     while not (tmp_path / 'epoch_1.pth').exists():
         assert process.poll() is None, process.communicate()[0][-3000:]
@@ -108,5 +114,7 @@ def test_frames_that_no_camera_sees_are_counted_and_skipped(tmp_path, frames_dir
     config = write_config(tmp_path, frames, epochs=1)
     options = ('--cfg-options', 'train_dataloader.dataset.pipeline.2.min_depth_m=1000')
     finish(train(config, tmp_path / 'work', *options))
-    assert all(row['loss_distill'] == 0 and row['empty_views'] == 4 and row['loss_occupancy'] > 0
-               for row in scalars(tmp_path / 'work'))
+    assert all(
+        row['loss_distill'] == 0 and row['empty_views'] == 4 and row['loss_occupancy'] > 0
+        for row in scalars(tmp_path / 'work')
+    )

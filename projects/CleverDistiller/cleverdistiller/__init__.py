@@ -1,4 +1,5 @@
 """CleverDistiller for MMDetection3D: importing it fills mmdet3d's registries."""
+
 from cleverdistiller import datasets, engine, evaluation, models
 
 __all__ = ['datasets', 'engine', 'evaluation', 'models']

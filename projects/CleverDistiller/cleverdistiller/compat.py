@@ -5,6 +5,7 @@
 - ``spconv.pytorch.ops.get_indice_pairs``: counts cells in int32 on a CPU, which makes neighbours of distant
   cells once a batch's grid has 2^31 cells. Above that size, and on a CPU only, :mod:`ops.neighbour_pairs`.
 """
+
 import math
 
 import torch
@@ -28,22 +29,50 @@ def make_spconv_right_on_cpu() -> None:
 
 def _get_current_stream() -> int:
     from spconv.pytorch import ops
+
     return ops.stock_functions[0]() if torch.cuda.is_available() else 0
 
 
-def _get_indice_pairs(indices, batch_size, spatial_shape, algo, ksize, stride, padding, dilation, out_padding,
-                      subm=False, transpose=False, num_out_act_bound=-1):
+def _get_indice_pairs(
+    indices,
+    batch_size,
+    spatial_shape,
+    algo,
+    ksize,
+    stride,
+    padding,
+    dilation,
+    out_padding,
+    subm=False,
+    transpose=False,
+    num_out_act_bound=-1,
+):
     """spconv's signature; output rows, pairs, counts."""
     from spconv.pytorch import ops
 
     if indices.is_cuda or math.prod(spatial_shape) * batch_size < _INT32_CELLS:
-        return ops.stock_functions[1](indices, batch_size, spatial_shape, algo, ksize, stride, padding, dilation,
-                                      out_padding, subm, transpose, num_out_act_bound)
+        return ops.stock_functions[1](
+            indices,
+            batch_size,
+            spatial_shape,
+            algo,
+            ksize,
+            stride,
+            padding,
+            dilation,
+            out_padding,
+            subm,
+            transpose,
+            num_out_act_bound,
+        )
     plain = all(d == 1 for d in dilation) and not transpose
     if plain and subm and all(size % 2 for size in ksize):
         return indices, *submanifold_pairs(indices, ksize)
     if plain and not subm and list(ksize) == list(stride) and not any(padding):
         return strided_pairs(indices, stride)
-    raise InputError(f'a sparse convolution with kernel {ksize}, stride {stride}, padding {padding} on a CPU grid '
-                     f'of {spatial_shape} cells', 'fewer than 2^31 cells in the batch',
-                     'use larger voxels, a smaller batch, or a GPU')
+    raise InputError(
+        f'a sparse convolution with kernel {ksize}, stride {stride}, padding {padding} on a CPU grid '
+        f'of {spatial_shape} cells',
+        'fewer than 2^31 cells in the batch',
+        'use larger voxels, a smaller batch, or a GPU',
+    )

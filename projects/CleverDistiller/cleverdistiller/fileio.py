@@ -1,4 +1,5 @@
 """Reading weights without running code, and writing files that are never half there."""
+
 import os
 import pickle
 from collections.abc import Iterator
@@ -45,8 +46,11 @@ def read_checkpoint(path: str | Path) -> dict:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise InputError(f'{path}, which is not a file', 'a .safetensors, .pth or .pt file',
-                         'check the path, or download the weights first')
+        raise InputError(
+            f'{path}, which is not a file',
+            'a .safetensors, .pth or .pt file',
+            'check the path, or download the weights first',
+        )
     try:
         if path.suffix == '.safetensors':
             return load_file(path)
@@ -56,14 +60,18 @@ def read_checkpoint(path: str | Path) -> dict:
             f'{path}, which holds more than tensors and plain values ({_first_line(error)})',
             'a file that torch.load(..., weights_only=True) reads',
             'opening it would run code of its author: if you trust it, load it yourself once and save '
-            'its state dict with safetensors.torch.save_file; give that file here') from error
+            'its state dict with safetensors.torch.save_file; give that file here',
+        ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise InputError(f'{path}, which cannot be read ({_first_line(error)})',
-                         'a complete weights file',
-                         'it is truncated or damaged: download or copy it again') from error
+        raise InputError(
+            f'{path}, which cannot be read ({_first_line(error)})',
+            'a complete weights file',
+            'it is truncated or damaged: download or copy it again',
+        ) from error
     if not isinstance(content, dict):
-        raise InputError(f'{path} with a {type(content).__name__} inside', 'a dict of tensors',
-                         'save the model\'s state_dict()')
+        raise InputError(
+            f'{path} with a {type(content).__name__} inside', 'a dict of tensors', "save the model's state_dict()"
+        )
     return content
 
 
@@ -86,13 +94,15 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             break
     tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
-        raise InputError(f'{path} with the keys {sorted(map(str, content))[:5]}', 'named tensors',
-                         'save the model\'s state_dict()')
+        raise InputError(
+            f'{path} with the keys {sorted(map(str, content))[:5]}', 'named tensors', "save the model's state_dict()"
+        )
     return tensors
 
 
-def check_state_dict(found: dict[str, Tensor], wanted: dict[str, Tensor], path: str | Path,
-                     owner: str, remedy: str) -> None:
+def check_state_dict(
+    found: dict[str, Tensor], wanted: dict[str, Tensor], path: str | Path, owner: str, remedy: str
+) -> None:
     """Refuse weights that do not fit, listing what is missing, unexpected or of another shape.
 
     Args:
@@ -114,11 +124,15 @@ def check_state_dict(found: dict[str, Tensor], wanted: dict[str, Tensor], path: 
             if found[name].shape != wanted[name].shape
         ],
     }
-    texts = [f'{len(names)} {what} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
-             for what, names in problems.items() if names]
+    texts = [
+        f'{len(names)} {what} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
+        for what, names in problems.items()
+        if names
+    ]
     if texts:
-        raise InputError(f'{path} with tensors {"; ".join(texts)}',
-                         f'exactly the {len(wanted)} tensors of {owner}', remedy)
+        raise InputError(
+            f'{path} with tensors {"; ".join(texts)}', f'exactly the {len(wanted)} tensors of {owner}', remedy
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,5 @@
 """Randomness that depends on (seed, epoch, sample), not on workers, ranks or interruptions."""
+
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager

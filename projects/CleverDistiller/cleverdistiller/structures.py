@@ -5,6 +5,7 @@ Glossary of the shape letters used in every signature:
     P point-pixel pairs, Q occupancy queries, S query-support pairs,
     D teacher width, C student width, h x w patches, H x W pixels.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,24 +23,32 @@ class _Tensors:
     """A dataclass whose tensors move together."""
 
     def to(self: T, device: torch.device, non_blocking: bool = False) -> T:
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=non_blocking)
-                 for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        moved = {
+            f.name: getattr(self, f.name).to(device, non_blocking=non_blocking)
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), Tensor)
+        }
         return replace(self, **moved)
 
     def pin_memory(self: T) -> T:
         """Called by a DataLoader with ``pin_memory=True``."""
-        pinned = {f.name: getattr(self, f.name).pin_memory()
-                  for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        pinned = {
+            f.name: getattr(self, f.name).pin_memory()
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), Tensor)
+        }
         return replace(self, **pinned)
 
     def _check(self, name: str, shape: tuple, dtype: torch.dtype) -> None:
         """Compare one field with a shape (letters stand for any size) and a dtype."""
         tensor = getattr(self, name)
         fits = tensor.dim() == len(shape) and all(
-            isinstance(want, str) or have == want for have, want in zip(tensor.shape, shape))
+            isinstance(want, str) or have == want for have, want in zip(tensor.shape, shape)
+        )
         if not fits or tensor.dtype != dtype:
-            raise ValueError(f'{type(self).__name__}.{name}: got {tuple(tensor.shape)} {tensor.dtype}, '
-                             f'expected {shape} {dtype}')
+            raise ValueError(
+                f'{type(self).__name__}.{name}: got {tuple(tensor.shape)} {tensor.dtype}, expected {shape} {dtype}'
+            )
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,7 @@ class PointPixelPairs(_Tensors):
         image_index (Tensor): (P,) int64, row of the image among the cloud's images.
         uv_px (Tensor): (P, 2) float32, column and row in pixels of the *network input* image.
     """
+
     point_index: Tensor
     image_index: Tensor
     uv_px: Tensor
@@ -69,14 +79,16 @@ class PointPixelPairs(_Tensors):
         return PointPixelPairs(self.point_index[keep], self.image_index[keep], self.uv_px[keep])
 
     @staticmethod
-    def collate(scans: Sequence[PointPixelPairs], num_points: Sequence[int],
-                num_images: Sequence[int]) -> PointPixelPairs:
+    def collate(
+        scans: Sequence[PointPixelPairs], num_points: Sequence[int], num_images: Sequence[int]
+    ) -> PointPixelPairs:
         """Join scans whose points and images are concatenated in the same order."""
         point_offsets, image_offsets = _offsets(num_points), _offsets(num_images)
         return PointPixelPairs(
             torch.cat([s.point_index + o for s, o in zip(scans, point_offsets)]),
             torch.cat([s.image_index + o for s, o in zip(scans, image_offsets)]),
-            torch.cat([s.uv_px for s in scans]))
+            torch.cat([s.uv_px for s in scans]),
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,7 @@ class OccupancyQueries(_Tensors):
         support_query (Tensor): (S,) int64, row of the query.
         support_point (Tensor): (S,) int64, row of the supporting point in its cloud.
     """
+
     position_lidar_m: Tensor
     occupied: Tensor
     intensity: Tensor
@@ -116,7 +129,8 @@ class OccupancyQueries(_Tensors):
             torch.cat([s.occupied for s in scans]),
             torch.cat([s.intensity for s in scans]),
             torch.cat([s.support_query + o for s, o in zip(scans, query_offsets)]),
-            torch.cat([s.support_point + o for s, o in zip(scans, point_offsets)]))
+            torch.cat([s.support_point + o for s, o in zip(scans, point_offsets)]),
+        )
 
 
 @dataclass(frozen=True)
@@ -131,6 +145,7 @@ class VoxelGrid(_Tensors):
         representative (Tensor): (M,) int64, the point that gave the voxel its features.
         batch_size (int): Number of clouds.
     """
+
     features: Tensor
     coords: Tensor
     point_to_voxel: Tensor
@@ -161,6 +176,7 @@ class DistillationInputs:
         pairs (PointPixelPairs | None): Over all N points and V images.
         queries (OccupancyQueries | None): Over all N points.
     """
+
     points: Tensor
     cloud_index: Tensor
     scan_sizes: tuple[int, ...]

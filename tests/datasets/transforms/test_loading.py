@@ -24,13 +24,16 @@ def test_a_sweep_keeps_metres_and_scales_intensity(frames_dir):
     np.testing.assert_allclose(points[:, 3], stored[:, 3] / 255, rtol=1e-6)
 
 
-@pytest.mark.parametrize('damage, expected', [
-    (lambda path: path.unlink(), 'cannot be read'),
-    (lambda path: path.write_bytes(path.read_bytes()[:1001]), 'sweep.bin'),  # not even whole floats
-    (lambda path: path.write_bytes(path.read_bytes()[:1004]), 'with 251 floats'),
-    (lambda path: path.write_bytes(b''), 'without points'),
-    (lambda path: np.array([[1, np.nan, 2, 3, 4], [1, 2, 3, 4, np.nan]], np.float32).tofile(path), '1 points'),
-])
+@pytest.mark.parametrize(
+    'damage, expected',
+    [
+        (lambda path: path.unlink(), 'cannot be read'),
+        (lambda path: path.write_bytes(path.read_bytes()[:1001]), 'sweep.bin'),  # not even whole floats
+        (lambda path: path.write_bytes(path.read_bytes()[:1004]), 'with 251 floats'),
+        (lambda path: path.write_bytes(b''), 'without points'),
+        (lambda path: np.array([[1, np.nan, 2, 3, 4], [1, 2, 3, 4, np.nan]], np.float32).tofile(path), '1 points'),
+    ],
+)
 def test_a_bad_sweep_is_named_with_a_remedy(tmp_path, frames_dir, damage, expected):
     path = tmp_path / 'sweep.bin'
     path.write_bytes((frames_dir / '0.bin').read_bytes())
@@ -60,18 +63,21 @@ def test_reduced_decoding_stays_close_to_whole_decoding(keyframe_dir):
 def test_a_random_subset_of_cameras_and_mirroring(frames_dir):
     paths = [frames_dir / f'{camera}_{frame}.jpg' for camera in CAMERAS for frame in range(4)]
     names = {tuple(LoadCameraImages(num_cams=1)(image_info(*paths))['camera_names']) for _ in range(60)}
-    assert names == {(f'CAM{i}', ) for i in range(8)}
+    assert names == {(f'CAM{i}',) for i in range(8)}
     plain = LoadCameraImages(size_hw=(64, 128))(image_info(paths[0]))
     mirrored = LoadCameraImages(size_hw=(64, 128), hflip_prob=1.0)(image_info(paths[0]))
     np.testing.assert_array_equal(mirrored['img'], plain['img'][:, :, ::-1])
     assert mirrored['img_hflip'].all() and not plain['img_hflip'].any()
 
 
-@pytest.mark.parametrize('damage', [
-    lambda path: path.unlink(),
-    lambda path: path.write_bytes(path.read_bytes()[:700]),
-    lambda path: path.write_bytes(b'no picture'),
-])
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(path.read_bytes()[:700]),
+        lambda path: path.write_bytes(b'no picture'),
+    ],
+)
 def test_an_unreadable_image_is_named_with_a_remedy(tmp_path, frames_dir, damage):
     path = tmp_path / 'camera.jpg'
     path.write_bytes((frames_dir / 'CAM_FRONT_0.jpg').read_bytes())

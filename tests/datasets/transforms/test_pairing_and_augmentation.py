@@ -39,8 +39,10 @@ def test_frustum_only_keeps_seen_points_and_their_pairs(loaded):
     results = pair_of(loaded, frustum_only=True, max_points=100)
     assert len(results['points']) == 100
     pairs, whole = results['pairs'], loaded['pairs']
-    expected = {(tuple(loaded['points'].tensor[p].tolist()), int(i)): uv.tolist()
-                for p, i, uv in zip(whole.point_index, whole.image_index, whole.uv_px)}
+    expected = {
+        (tuple(loaded['points'].tensor[p].tolist()), int(i)): uv.tolist()
+        for p, i, uv in zip(whole.point_index, whole.image_index, whole.uv_px)
+    }
     for point, image, uv in zip(pairs.point_index, pairs.image_index, pairs.uv_px):
         assert expected[(tuple(results['points'].tensor[point].tolist()), int(image))] == uv.tolist()
     assert set(pairs.point_index.tolist()) == set(range(100))
@@ -65,10 +67,9 @@ def test_points_and_queries_move_alike_and_only_points_are_jittered(loaded):
 
 def test_the_matrix_is_a_scaled_turn_or_mirror_about_z():
     matrices = np.stack([AugmentScan()._draw_matrix() for _ in range(2000)])
-    scale = np.abs(np.linalg.det(matrices))**(1 / 3)
+    scale = np.abs(np.linalg.det(matrices)) ** (1 / 3)
     assert 0.9 <= scale.min() < 0.905 and 1.095 < scale.max() <= 1.1
-    np.testing.assert_allclose(matrices @ matrices.transpose(0, 2, 1),
-                               scale[:, None, None]**2 * np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(matrices @ matrices.transpose(0, 2, 1), scale[:, None, None] ** 2 * np.eye(3), atol=1e-9)
     np.testing.assert_allclose(matrices[:, 2, 2], scale)
     assert 0.45 < (np.linalg.det(matrices) < 0).mean() < 0.55  # one of two flips
     turned = ~np.isclose(matrices[:, 0, 1], 0)

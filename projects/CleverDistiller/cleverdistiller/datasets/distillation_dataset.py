@@ -31,6 +31,7 @@ class DistillationDataset(BaseDataset):
     Raises:
         InputError: If the info file is missing, of another version, empty, or lacks a camera.
     """
+
     METAINFO = dict(cameras=())
 
     def __init__(self, *args, num_frames: int | None = None, repeat: int = 1, **kwargs) -> None:
@@ -76,10 +77,14 @@ class DistillationDataset(BaseDataset):
             return dict(
                 token=token,
                 lidar_points=dict(lidar_path=osp.join(self._folder('pts'), sweep)),
-                images={camera: self._parse_camera(images, camera, token) for camera in cameras})
+                images={camera: self._parse_camera(images, camera, token) for camera in cameras},
+            )
         except (KeyError, TypeError) as error:
-            raise InputError(f'{self.ann_file}, frame {token}, without {error}', 'an mmdet3d v2 record',
-                             'rebuild the index with tools/prepare_nuscenes.py') from error
+            raise InputError(
+                f'{self.ann_file}, frame {token}, without {error}',
+                'an mmdet3d v2 record',
+                'rebuild the index with tools/prepare_nuscenes.py',
+            ) from error
 
     def _folder(self, key: str) -> str:
         return self.data_prefix.get(key, self.data_root or '')
@@ -90,10 +95,11 @@ class DistillationDataset(BaseDataset):
         for name, size in (('cam2img', 3), ('lidar2cam', 4)):
             matrix = np.array(record.get(name, []), dtype=np.float64)
             if matrix.ndim != 2 or min(matrix.shape) < size or not np.isfinite(matrix).all():
-                raise InputError(f'{self.ann_file}, frame {token}: {camera} with {name} of shape {matrix.shape}',
-                                 f'a finite {size}x{size} matrix for each of the cameras',
-                                 'rebuild the index, or leave the camera out with '
-                                 'dataset.metainfo.cameras')
+                raise InputError(
+                    f'{self.ann_file}, frame {token}: {camera} with {name} of shape {matrix.shape}',
+                    f'a finite {size}x{size} matrix for each of the cameras',
+                    'rebuild the index, or leave the camera out with dataset.metainfo.cameras',
+                )
             matrices[name] = matrix[:size, :size]
         return dict(img_path=osp.join(self._folder(camera), record['img_path']), **matrices)
 
@@ -101,19 +107,27 @@ class DistillationDataset(BaseDataset):
 def _read_infos(path: str) -> Mapping:
     """Read an info file or say what is wrong with it."""
     if not osp.isfile(path):
-        raise InputError(f'{path}, which is not a file', 'an mmdet3d v2 info file',
-                         'make it with tools/prepare_nuscenes.py, or set data_root and ann_file')
+        raise InputError(
+            f'{path}, which is not a file',
+            'an mmdet3d v2 info file',
+            'make it with tools/prepare_nuscenes.py, or set data_root and ann_file',
+        )
     try:
         infos = mmengine.load(path)
     except Exception as error:  # any damaged pickle: EOFError, UnpicklingError, AttributeError, ...
-        raise InputError(f'{path}, which cannot be read ({error})', 'an mmdet3d v2 info file',
-                         'rebuild it with tools/prepare_nuscenes.py') from error
+        raise InputError(
+            f'{path}, which cannot be read ({error})',
+            'an mmdet3d v2 info file',
+            'rebuild it with tools/prepare_nuscenes.py',
+        ) from error
     if not isinstance(infos, Mapping) or not {'metainfo', 'data_list'} <= infos.keys():
         found = sorted(map(str, infos)) if isinstance(infos, Mapping) else type(infos).__name__
-        raise InputError(f'{path} of another version, with {found}',
-                         'metainfo and data_list (mmdet3d >= 1.1, info version 1.x)',
-                         'rebuild it with tools/prepare_nuscenes.py, or convert it with mmdet3d\'s '
-                         'tools/dataset_converters/update_infos_to_v2.py')
+        raise InputError(
+            f'{path} of another version, with {found}',
+            'metainfo and data_list (mmdet3d >= 1.1, info version 1.x)',
+            "rebuild it with tools/prepare_nuscenes.py, or convert it with mmdet3d's "
+            'tools/dataset_converters/update_infos_to_v2.py',
+        )
     if not infos['data_list']:
         raise InputError(f'{path} without frames', 'at least one frame', 'rebuild the index')
     return infos

@@ -10,5 +10,7 @@ class NuScenesDistillation(DistillationDataset):
     Reads the info files of ``tools/prepare_nuscenes.py`` and those of mmdet3d's own converter. See
     :class:`DistillationDataset` for the arguments.
     """
-    METAINFO = dict(cameras=('CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_BACK_RIGHT', 'CAM_BACK', 'CAM_BACK_LEFT',
-                             'CAM_FRONT_LEFT'))
+
+    METAINFO = dict(
+        cameras=('CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_BACK_RIGHT', 'CAM_BACK', 'CAM_BACK_LEFT', 'CAM_FRONT_LEFT')
+    )

@@ -2,6 +2,7 @@
 
 Only ``tools/prepare_nuscenes.py`` imports it: nuscenes-devkit takes seconds to import.
 """
+
 import json
 import os.path as osp
 from collections.abc import Iterable, Iterator
@@ -21,8 +22,21 @@ from cleverdistiller.errors import InputError
 from cleverdistiller.ops.projection import lidar2cam_through_ego
 
 CAMERAS = NuScenesDistillation.METAINFO['cameras']
-TABLES = ('attribute', 'calibrated_sensor', 'category', 'ego_pose', 'instance', 'log', 'map', 'sample',
-          'sample_annotation', 'sample_data', 'scene', 'sensor', 'visibility')
+TABLES = (
+    'attribute',
+    'calibrated_sensor',
+    'category',
+    'ego_pose',
+    'instance',
+    'log',
+    'map',
+    'sample',
+    'sample_annotation',
+    'sample_data',
+    'scene',
+    'sensor',
+    'visibility',
+)
 # Version -> name in the info file's name -> scenes.
 SPLITS = {
     'v1.0-trainval': dict(train=splits.train, val=splits.val),
@@ -66,9 +80,11 @@ def check_tables(root: str | Path, version: str) -> None:
     missing = [f'{name}.json' for name in TABLES if not (folder / f'{name}.json').is_file()]
     if missing:
         what = ', '.join(missing[:5]) + ', ...' * (len(missing) > 5) if folder.is_dir() else 'that folder'
-        raise InputError(f'{folder}, without {what}',
-                         f'a nuScenes root with the {len(TABLES)} tables of {version}',
-                         f'unpack the {version} metadata archive into {root}, or check ROOT and --version')
+        raise InputError(
+            f'{folder}, without {what}',
+            f'a nuScenes root with the {len(TABLES)} tables of {version}',
+            f'unpack the {version} metadata archive into {root}, or check ROOT and --version',
+        )
 
 
 def mask_files(root: str | Path, version: str) -> dict[str, str]:
@@ -110,8 +126,10 @@ def named_files(nusc: NuScenes, samples: Iterable[dict], max_sweeps: int) -> dic
         for sample in samples:
             lidar, cameras, sweeps = _sensor_records(nusc, sample, max_sweeps)
             files.update((camera['filename'], IMAGE) for camera in cameras)
-            files.update((sweep['filename'], KEYFRAME_SWEEP if sweep['is_key_frame'] else OTHER_SWEEP)
-                         for sweep in (lidar, *sweeps))
+            files.update(
+                (sweep['filename'], KEYFRAME_SWEEP if sweep['is_key_frame'] else OTHER_SWEEP)
+                for sweep in (lidar, *sweeps)
+            )
     return files
 
 
@@ -151,13 +169,13 @@ def split_samples(nusc: NuScenes) -> dict[str, list[dict]]:
     scenes = {split: frozenset(names) for split, names in SPLITS[nusc.version].items()}
     with _damage_as_input_error(nusc.dataroot, nusc.version):
         named = [(nusc.get('scene', sample['scene_token'])['name'], sample) for sample in nusc.sample]
-    samples = {split: [sample for name, sample in named if name in names]
-               for split, names in scenes.items()}
+    samples = {split: [sample for name, sample in named if name in names] for split, names in scenes.items()}
     if not any(samples.values()):
-        raise InputError(f'{osp.join(nusc.dataroot, nusc.version)} with the scenes '
-                         f'{sorted({name for name, _ in named})[:5]}',
-                         f'scenes of the {" or ".join(samples)} split of {nusc.version}',
-                         'check --version: the folder\'s name and its tables must be of one version')
+        raise InputError(
+            f'{osp.join(nusc.dataroot, nusc.version)} with the scenes {sorted({name for name, _ in named})[:5]}',
+            f'scenes of the {" or ".join(samples)} split of {nusc.version}',
+            "check --version: the folder's name and its tables must be of one version",
+        )
     return samples
 
 
@@ -202,21 +220,32 @@ def frame_record(nusc: NuScenes, sample: dict, sample_idx: int, max_sweeps: int)
     lidar2sensor = lidar2cam_through_ego(lidar2ego, ego2global, sensor_ego2global, sensor2ego).tolist()
     sensor2ego, sensor_ego2global = sensor2ego.tolist(), sensor_ego2global.tolist()
     record = dict(
-        sample_idx=sample_idx, token=sample['token'], timestamp=sample['timestamp'] / 1e6,
-        ego2global=ego2global[0].tolist(), images={}, lidar_sweeps=[],
-        lidar_points=dict(lidar_path=osp.basename(lidar['filename']), num_pts_feats=5,
-                          lidar2ego=lidar2ego[0].tolist()))
+        sample_idx=sample_idx,
+        token=sample['token'],
+        timestamp=sample['timestamp'] / 1e6,
+        ego2global=ego2global[0].tolist(),
+        images={},
+        lidar_sweeps=[],
+        lidar_points=dict(lidar_path=osp.basename(lidar['filename']), num_pts_feats=5, lidar2ego=lidar2ego[0].tolist()),
+    )
     for i, (name, camera) in enumerate(zip(CAMERAS, cameras)):
         record['images'][name] = dict(
-            img_path=osp.basename(camera['filename']), cam2img=_calibration(nusc, camera)['camera_intrinsic'],
-            sample_data_token=camera['token'], timestamp=camera['timestamp'] / 1e6, cam2ego=sensor2ego[i],
-            lidar2cam=lidar2sensor[i])
+            img_path=osp.basename(camera['filename']),
+            cam2img=_calibration(nusc, camera)['camera_intrinsic'],
+            sample_data_token=camera['token'],
+            timestamp=camera['timestamp'] / 1e6,
+            cam2ego=sensor2ego[i],
+            lidar2cam=lidar2sensor[i],
+        )
     for i, sweep in enumerate(sweeps, start=len(cameras)):
-        record['lidar_sweeps'].append(dict(
-            lidar_points=dict(lidar_path=sweep['filename'], lidar2ego=sensor2ego[i],
-                              lidar2sensor=lidar2sensor[i]),
-            ego2global=sensor_ego2global[i], timestamp=sweep['timestamp'] / 1e6,
-            sample_data_token=sweep['token']))
+        record['lidar_sweeps'].append(
+            dict(
+                lidar_points=dict(lidar_path=sweep['filename'], lidar2ego=sensor2ego[i], lidar2sensor=lidar2sensor[i]),
+                ego2global=sensor_ego2global[i],
+                timestamp=sweep['timestamp'] / 1e6,
+                sample_data_token=sweep['token'],
+            )
+        )
     if getattr(nusc, 'lidarseg', None):  # the test set's table has no rows
         record['pts_semantic_mask_path'] = osp.basename(nusc.get('lidarseg', lidar['token'])['filename'])
     return record
@@ -254,15 +283,24 @@ def _damage_as_input_error(root: str | Path, version: str) -> Iterator[None]:
     try:
         yield
     except json.JSONDecodeError as error:
-        raise InputError(f'{_truncated_table(folder)}, which is not JSON ({error})', 'whole tables',
-                         f'unpack the {version} metadata archive again') from error
+        raise InputError(
+            f'{_truncated_table(folder)}, which is not JSON ({error})',
+            'whole tables',
+            f'unpack the {version} metadata archive again',
+        ) from error
     except KeyError as error:
-        raise InputError(f'{folder}, whose tables lack {error}', 'tables that belong together',
-                         f'unpack the {version} metadata archive again') from error
+        raise InputError(
+            f'{folder}, whose tables lack {error}',
+            'tables that belong together',
+            f'unpack the {version} metadata archive again',
+        ) from error
     except (AssertionError, OSError) as error:
-        raise InputError(f'{folder}, which nuscenes-devkit cannot load ({error})', 'a whole nuScenes root',
-                         f'unpack the {version} metadata archive again, which also brings the maps; the '
-                         'lidarseg and panoptic archives bring the masks of their tables') from error
+        raise InputError(
+            f'{folder}, which nuscenes-devkit cannot load ({error})',
+            'a whole nuScenes root',
+            f'unpack the {version} metadata archive again, which also brings the maps; the '
+            'lidarseg and panoptic archives bring the masks of their tables',
+        ) from error
 
 
 def _truncated_table(folder: Path) -> Path:

@@ -1,4 +1,5 @@
 """How many dimensions a feature matrix really uses, without labels."""
+
 import torch
 from torch import Tensor
 

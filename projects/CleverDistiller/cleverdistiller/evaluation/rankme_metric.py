@@ -18,6 +18,7 @@ class RankMeMetric(BaseMetric):
             25,600.
         **kwargs: For :class:`mmengine.evaluator.BaseMetric`.
     """
+
     default_prefix = 'rank'
 
     def __init__(self, points_per_frame: int = 256, **kwargs) -> None:
@@ -29,16 +30,22 @@ class RankMeMetric(BaseMetric):
         for sample in data_samples:
             features = sample['point_features']
             generator = torch.Generator().manual_seed(0)
-            rows = torch.randperm(len(features), generator=generator)[:self.points_per_frame]
+            rows = torch.randperm(len(features), generator=generator)[: self.points_per_frame]
             self.results.append(features[rows.to(features.device)].float().cpu())
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """The ranks of all kept rows together."""
         features = torch.cat(results)
         if not torch.isfinite(features).all():
-            raise InputError('student features that are NaN or infinite', 'finite features',
-                             'training diverged: lower the learning rate, or train without AMP')
+            raise InputError(
+                'student features that are NaN or infinite',
+                'finite features',
+                'training diverged: lower the learning rate, or train without AMP',
+            )
         return dict(
-            rankme=rankme(features), rankme_centred=rankme(features - features.mean(0)),
+            rankme=rankme(features),
+            rankme_centred=rankme(features - features.mean(0)),
             rankme_normalised=rankme(torch.nn.functional.normalize(features, dim=1)),
-            matrix_rank=matrix_rank(features), num_points=len(features))
+            matrix_rank=matrix_rank(features),
+            num_points=len(features),
+        )

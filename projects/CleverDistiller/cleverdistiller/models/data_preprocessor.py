@@ -27,12 +27,14 @@ class DistillationDataPreprocessor(BaseDataPreprocessor):
         InputError: If ``pair_points`` is another word.
     """
 
-    def __init__(self, voxel_size_m: float = 0.05, mix3d_prob: float = 0.0,
-                 pair_points: str = 'representative') -> None:
+    def __init__(
+        self, voxel_size_m: float = 0.05, mix3d_prob: float = 0.0, pair_points: str = 'representative'
+    ) -> None:
         super().__init__()
         if pair_points not in ('representative', 'all'):
-            raise InputError(f'pair_points={pair_points!r}', 'representative or all',
-                             'correct model.data_preprocessor in the config')
+            raise InputError(
+                f'pair_points={pair_points!r}', 'representative or all', 'correct model.data_preprocessor in the config'
+            )
         self.voxel_size_m = voxel_size_m
         self.mix3d_prob = mix3d_prob
         self.pair_points = pair_points
@@ -65,8 +67,9 @@ class DistillationDataPreprocessor(BaseDataPreprocessor):
         if 'images' in scans:
             found['images'] = torch.cat(self.cast_data(scans['images'])).float() / 255
         if 'pairs' in scans:
-            pairs = PointPixelPairs.collate(self._move(scans['pairs']), scan_sizes,
-                                            [len(images) for images in scans['images']])
+            pairs = PointPixelPairs.collate(
+                self._move(scans['pairs']), scan_sizes, [len(images) for images in scans['images']]
+            )
             found['pairs'] = self._select_pairs(pairs, voxels.representative, len(points))
         if 'queries' in scans:
             found['queries'] = OccupancyQueries.collate(self._move(scans['queries']), scan_sizes)

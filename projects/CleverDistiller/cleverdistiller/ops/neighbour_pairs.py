@@ -3,6 +3,7 @@
 spconv's CPU tables count cells in int32: on a grid with more than 2^31 cells (two nuScenes sweeps at 0.05 m)
 distant cells are taken for neighbours. Its CUDA tables switch to int64 there; these do the same for the CPU.
 """
+
 import torch
 from torch import Tensor
 
@@ -34,8 +35,8 @@ def submanifold_pairs(coords: Tensor, kernel_size: list[int]) -> tuple[Tensor, T
         slot = torch.searchsorted(sorted_key, key + offset).clamp(max=len(key) - 1)
         outputs = torch.nonzero(sorted_key[slot] == key + offset)[:, 0]
         count[tap] = len(outputs)
-        pairs[0, tap, :len(outputs)] = order[slot[outputs]].int()
-        pairs[1, tap, :len(outputs)] = outputs.int()
+        pairs[0, tap, : len(outputs)] = order[slot[outputs]].int()
+        pairs[1, tap, : len(outputs)] = outputs.int()
     return pairs, count
 
 
@@ -61,6 +62,6 @@ def strided_pairs(coords: Tensor, stride: list[int]) -> tuple[Tensor, Tensor, Te
     count = torch.bincount(tap_of, minlength=taps).int()
     for tap in range(taps):
         inputs = torch.nonzero(tap_of == tap)[:, 0]
-        pairs[0, tap, :len(inputs)] = inputs.int()
-        pairs[1, tap, :len(inputs)] = row[inputs].int()
+        pairs[0, tap, : len(inputs)] = inputs.int()
+        pairs[1, tap, : len(inputs)] = row[inputs].int()
     return coarse.contiguous(), pairs, count

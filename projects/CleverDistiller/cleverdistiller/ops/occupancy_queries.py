@@ -1,10 +1,12 @@
 """ALSO's self-supervision: where a laser passed is empty, just behind its echo is filled."""
+
 import torch
 from torch import Tensor
 
 
-def sample_queries(points_lidar: Tensor, intensity: Tensor, num_queries: int,
-                   shell: float = 0.1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def sample_queries(
+    points_lidar: Tensor, intensity: Tensor, num_queries: int, shell: float = 0.1
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Draw query positions around random points p, with d = p / |p| and r ~ U(0, 1) per point.
 
     One third each, from independent permutations of the points (ALSO, arXiv 2212.05867):
@@ -39,8 +41,9 @@ def sample_queries(points_lidar: Tensor, intensity: Tensor, num_queries: int,
     return torch.cat(positions), occupied, target, torch.cat(anchors)
 
 
-def radius_pairs(queries_m: Tensor, points_m: Tensor, radius_m: float,
-                 max_points: int | None = None) -> tuple[Tensor, Tensor]:
+def radius_pairs(
+    queries_m: Tensor, points_m: Tensor, radius_m: float, max_points: int | None = None
+) -> tuple[Tensor, Tensor]:
     """All (query, point) pairs at most ``radius_m`` apart, optionally a random subset for each query.
 
     Points are sorted into cells of one radius, so a query meets only the points of its 27 neighbours.
@@ -77,7 +80,7 @@ def radius_pairs(queries_m: Tensor, points_m: Tensor, radius_m: float,
     start_of_range = (first - (length.cumsum(0) - length)).repeat_interleave(length)
     point_index = point_order[torch.arange(len(query_index), device=device) + start_of_range]
     # Coordinate by coordinate: two gathers of (S, 3) rows cost three times as much.
-    squared = sum((queries_m[:, i][query_index] - points_m[:, i][point_index])**2 for i in range(3))
+    squared = sum((queries_m[:, i][query_index] - points_m[:, i][point_index]) ** 2 for i in range(3))
     near = squared <= radius_m**2
     query_index, point_index = query_index[near], point_index[near]
     if max_points is None:

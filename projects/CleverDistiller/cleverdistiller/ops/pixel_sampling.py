@@ -1,11 +1,17 @@
 """Image features at chosen pixels, without ever making the dense upsampled map."""
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def sample_pixel_features(patch_features: Tensor, image_index: Tensor, uv_px: Tensor,
-                          input_size_hw: tuple[int, int], align_corners: bool = True) -> Tensor:
+def sample_pixel_features(
+    patch_features: Tensor,
+    image_index: Tensor,
+    uv_px: Tensor,
+    input_size_hw: tuple[int, int],
+    align_corners: bool = True,
+) -> Tensor:
     """Bilinear value of a patch map at single pixels.
 
     Equals ``F.interpolate(patch_features, input_size_hw, mode='bilinear', align_corners=...)`` followed by

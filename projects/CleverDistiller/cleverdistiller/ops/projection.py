@@ -1,10 +1,12 @@
 """From LiDAR points to camera pixels, in float64 on whatever device the points are."""
+
 import torch
 from torch import Tensor
 
 
-def lidar2cam_through_ego(lidar2ego: Tensor, ego2global_at_lidar: Tensor, ego2global_at_cam: Tensor,
-                          cam2ego: Tensor) -> Tensor:
+def lidar2cam_through_ego(
+    lidar2ego: Tensor, ego2global_at_lidar: Tensor, ego2global_at_cam: Tensor, cam2ego: Tensor
+) -> Tensor:
     """Chain lidar -> ego (sweep time) -> global -> ego (shutter time) -> camera.
 
     The car moves between the sweep and the shutter (0.3 m in 35 ms at 30 km/h), so both ego poses count.
@@ -39,9 +41,14 @@ def project_points(points_lidar: Tensor, lidar2cam: Tensor, cam2img: Tensor) -> 
     return homogeneous[..., :2] / depth_m[..., None], depth_m
 
 
-def pair_points_with_pixels(points_lidar: Tensor, lidar2cam: Tensor, cam2img: Tensor, native_size_hw: Tensor,
-                            input_size_hw: tuple[int, int],
-                            min_depth_m: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+def pair_points_with_pixels(
+    points_lidar: Tensor,
+    lidar2cam: Tensor,
+    cam2img: Tensor,
+    native_size_hw: Tensor,
+    input_size_hw: tuple[int, int],
+    min_depth_m: float = 1.0,
+) -> tuple[Tensor, Tensor, Tensor]:
     """List every (point, camera) whose pixel lies inside the native image.
 
     Kept: depth > ``min_depth_m``, 0 < u < W - 1 and 0 < v < H - 1, all strict, as ScaLR, SLidR and

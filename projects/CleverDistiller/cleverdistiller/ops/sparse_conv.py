@@ -2,6 +2,7 @@
 
 Weights lie as (out, kd, kh, kw, in) in every backend (spconv 2.x), so a checkpoint moves freely.
 """
+
 import importlib
 import importlib.util
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class Backend:
         module (ModuleType): Its ``pytorch`` module, with ``SubMConv3d`` and friends.
         reason (str): Why it was chosen, for people.
     """
+
     name: str
     module: ModuleType
     reason: str
@@ -48,30 +50,43 @@ def load_backend(name: str = 'auto') -> Backend:
         InputError: If the library is missing, is the racy CPU-only build, or needs a GPU that is absent.
     """
     if name not in ('auto', *BACKENDS):
-        raise InputError(f'sparse-convolution backend {name!r}', f'one of auto, {", ".join(BACKENDS)}',
-                         'set student.backend in the config')
+        raise InputError(
+            f'sparse-convolution backend {name!r}',
+            f'one of auto, {", ".join(BACKENDS)}',
+            'set student.backend in the config',
+        )
     if name == 'spconv' or (name == 'auto' and importlib.util.find_spec('spconv')):
         return Backend('spconv', _load_spconv(), 'installed; runs on CPU and CUDA')
     if not importlib.util.find_spec('spconv_triton'):
-        raise InputError('neither spconv nor spconv_triton installed' if name == 'auto' else
-                         'spconv_triton not installed', 'a sparse-convolution library',
-                         'pip install spconv-cu120==2.3.6 (runs without a GPU too), or spconv-triton on a GPU')
+        raise InputError(
+            'neither spconv nor spconv_triton installed' if name == 'auto' else 'spconv_triton not installed',
+            'a sparse-convolution library',
+            'pip install spconv-cu120==2.3.6 (runs without a GPU too), or spconv-triton on a GPU',
+        )
     if not torch.cuda.is_available():
-        raise InputError('spconv_triton on a machine without a GPU', 'a CUDA device',
-                         'pip install spconv-cu120==2.3.6, which also runs on a CPU')
+        raise InputError(
+            'spconv_triton on a machine without a GPU',
+            'a CUDA device',
+            'pip install spconv-cu120==2.3.6, which also runs on a CPU',
+        )
     reason = 'asked for' if name == 'spconv_triton' else 'spconv is not installed; a GPU is there'
     return Backend('spconv_triton', importlib.import_module('spconv_triton.pytorch'), reason)
 
 
 def _load_spconv() -> ModuleType:
     if not importlib.util.find_spec('spconv'):
-        raise InputError('spconv not installed', 'a sparse-convolution library',
-                         'pip install spconv-cu120==2.3.6 (runs without a GPU too)')
+        raise InputError(
+            'spconv not installed',
+            'a sparse-convolution library',
+            'pip install spconv-cu120==2.3.6 (runs without a GPU too)',
+        )
     # Measured: the CPU-only wheels (2.3.6, 2.3.8) race between threads and return varying, wrong sums.
     if importlib.import_module('spconv.cppconstants').CPU_ONLY_BUILD:
-        raise InputError('the CPU-only build of spconv, whose results are wrong with more than one thread',
-                         'spconv-cu120 (the CUDA build runs on a CPU too, exactly and repeatably)',
-                         'pip uninstall spconv cumm && pip install spconv-cu120==2.3.6')
+        raise InputError(
+            'the CPU-only build of spconv, whose results are wrong with more than one thread',
+            'spconv-cu120 (the CUDA build runs on a CPU too, exactly and repeatably)',
+            'pip uninstall spconv cumm && pip install spconv-cu120==2.3.6',
+        )
     make_spconv_right_on_cpu()
     return importlib.import_module('spconv.pytorch')
 
@@ -110,11 +125,13 @@ def largest_error_against_dense(backend: Backend, device: torch.device) -> float
     coords = occupied.nonzero().int().contiguous().to(device)  # nonzero gives columns; the kernels read rows
     features = torch.randn(len(coords), channels, generator=generator).to(device)
     lib = backend.module
-    layers = nn.ModuleDict({
-        'subm': lib.SubMConv3d(channels, channels, 3, bias=False, indice_key='subm'),
-        'down': lib.SparseConv3d(channels, channels, 2, stride=2, bias=False, indice_key='down'),
-        'up': lib.SparseInverseConv3d(channels, channels, 2, indice_key='down', bias=False),
-    }).to(device)
+    layers = nn.ModuleDict(
+        {
+            'subm': lib.SubMConv3d(channels, channels, 3, bias=False, indice_key='subm'),
+            'down': lib.SparseConv3d(channels, channels, 2, stride=2, bias=False, indice_key='down'),
+            'up': lib.SparseInverseConv3d(channels, channels, 2, indice_key='down', bias=False),
+        }
+    ).to(device)
     use_algorithm_for(layers, device)
     with torch.no_grad():
         x = lib.SparseConvTensor(features, coords, [size] * 3, 2)
@@ -124,8 +141,9 @@ def largest_error_against_dense(backend: Backend, device: torch.device) -> float
         mask = occupied[:, None].to(device)
         dense = {'subm': nn.functional.conv3d(x.dense(), dense_weight(layers['subm']), padding=1) * mask}
         dense['down'] = nn.functional.conv3d(dense['subm'], dense_weight(layers['down']), stride=2)
-        dense['up'] = nn.functional.conv_transpose3d(
-            dense['down'], dense_weight(layers['up']).transpose(0, 1), stride=2) * mask
+        dense['up'] = (
+            nn.functional.conv_transpose3d(dense['down'], dense_weight(layers['up']).transpose(0, 1), stride=2) * mask
+        )
         found = {'subm': subm, 'down': down, 'up': up}
         return max(float((found[name].dense() - dense[name]).abs().max()) for name in found)
 

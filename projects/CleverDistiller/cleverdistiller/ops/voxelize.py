@@ -1,4 +1,5 @@
 """Points to grid cells and back."""
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,8 +23,9 @@ def gather_rows(table: Tensor, index: Tensor) -> Tensor:
     return F.embedding(index, table)
 
 
-def voxelize(points: Tensor, cloud_index: Tensor, batch_size: int, voxel_size_m: float,
-             random_representative: bool) -> VoxelGrid:
+def voxelize(
+    points: Tensor, cloud_index: Tensor, batch_size: int, voxel_size_m: float, random_representative: bool
+) -> VoxelGrid:
     """Put points on a Cartesian grid, one voxel set per cloud: cell = floor(xyz / size) - min of the cloud.
 
     Args:
@@ -47,8 +49,11 @@ def voxelize(points: Tensor, cloud_index: Tensor, batch_size: int, voxel_size_m:
     unique_key, point_to_voxel = torch.unique(key, return_inverse=True)  # (M,), (N,)
 
     count = len(points)
-    order = torch.randperm(count, device=points.device) if random_representative else torch.arange(
-        count, device=points.device)
+    order = (
+        torch.randperm(count, device=points.device)
+        if random_representative
+        else torch.arange(count, device=points.device)
+    )
     rank = torch.empty_like(order)
     rank[order] = torch.arange(count, device=points.device)
     best_rank = torch.full_like(unique_key, count).scatter_reduce(0, point_to_voxel, rank, 'amin')

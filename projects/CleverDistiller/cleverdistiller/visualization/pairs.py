@@ -1,4 +1,5 @@
 """LiDAR points drawn on the cameras they are paired with."""
+
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw
@@ -6,8 +7,15 @@ from PIL import Image, ImageDraw
 FAR_M = 60.0  # depth at the dark end of the colour map
 
 
-def draw_pairs(images: np.ndarray, names: list[str], image_index: np.ndarray, uv_px: np.ndarray,
-               depth_m: np.ndarray, columns: int = 3, radius_px: float = 1.0) -> Image.Image:
+def draw_pairs(
+    images: np.ndarray,
+    names: list[str],
+    image_index: np.ndarray,
+    uv_px: np.ndarray,
+    depth_m: np.ndarray,
+    columns: int = 3,
+    radius_px: float = 1.0,
+) -> Image.Image:
     """Tile the cameras and put a dot, coloured by depth, on each paired pixel.
 
     Args:

@@ -6,6 +6,10 @@ from cleverdistiller.datasets.transforms.pair_points_with_pixels import PairPoin
 from cleverdistiller.datasets.transforms.sample_occupancy_queries import SampleOccupancyQueries
 
 __all__ = [
-    'AugmentScan', 'LoadCameraImages', 'LoadLiDARSweep', 'PackDistillationInputs', 'PairPointsWithPixels',
-    'SampleOccupancyQueries'
+    'AugmentScan',
+    'LoadCameraImages',
+    'LoadLiDARSweep',
+    'PackDistillationInputs',
+    'PairPointsWithPixels',
+    'SampleOccupancyQueries',
 ]

@@ -35,9 +35,15 @@ class AugmentScan(BaseTransform):
         jitter_clip_m (float): Largest shift along an axis, metres.
     """
 
-    def __init__(self, rotate_prob: float = 0.5, rotate_range_rad: tuple[float, float] = (-np.pi, np.pi),
-                 scale_range: tuple[float, float] = (0.9, 1.1), flip_prob: float = 0.5,
-                 jitter_sigma_m: float = 0.005, jitter_clip_m: float = 0.02) -> None:
+    def __init__(
+        self,
+        rotate_prob: float = 0.5,
+        rotate_range_rad: tuple[float, float] = (-np.pi, np.pi),
+        scale_range: tuple[float, float] = (0.9, 1.1),
+        flip_prob: float = 0.5,
+        jitter_sigma_m: float = 0.005,
+        jitter_clip_m: float = 0.02,
+    ) -> None:
         self.rotate_prob = rotate_prob
         self.rotate_range_rad = tuple(rotate_range_rad)
         self.scale_range = tuple(scale_range)
@@ -67,7 +73,9 @@ class AugmentScan(BaseTransform):
         return np.diag([*flip, 1.0]) @ rotation * scale
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(rotate_prob={self.rotate_prob}, '
-                f'rotate_range_rad={self.rotate_range_rad}, scale_range={self.scale_range}, '
-                f'flip_prob={self.flip_prob}, jitter_sigma_m={self.jitter_sigma_m}, '
-                f'jitter_clip_m={self.jitter_clip_m})')
+        return (
+            f'{type(self).__name__}(rotate_prob={self.rotate_prob}, '
+            f'rotate_range_rad={self.rotate_range_rad}, scale_range={self.scale_range}, '
+            f'flip_prob={self.flip_prob}, jitter_sigma_m={self.jitter_sigma_m}, '
+            f'jitter_clip_m={self.jitter_clip_m})'
+        )

@@ -35,8 +35,9 @@ class LoadCameraImages(BaseTransform):
         InputError: If an image is missing or cannot be decoded.
     """
 
-    def __init__(self, size_hw: tuple[int, int] = (224, 448), num_cams: int | None = None,
-                 hflip_prob: float = 0.0) -> None:
+    def __init__(
+        self, size_hw: tuple[int, int] = (224, 448), num_cams: int | None = None, hflip_prob: float = 0.0
+    ) -> None:
         self.size_hw = tuple(size_hw)
         self.num_cams = num_cams
         self.hflip_prob = hflip_prob
@@ -44,7 +45,7 @@ class LoadCameraImages(BaseTransform):
     def transform(self, results: dict) -> dict:
         cameras = list(results['images'])
         if self.num_cams is not None and self.num_cams < len(cameras):
-            chosen = np.sort(np.random.permutation(len(cameras))[:self.num_cams])
+            chosen = np.sort(np.random.permutation(len(cameras))[: self.num_cams])
             cameras = [cameras[i] for i in chosen]
         records = [results['images'][camera] for camera in cameras]
         flips = np.random.rand(len(cameras)) < self.hflip_prob
@@ -65,11 +66,12 @@ class LoadCameraImages(BaseTransform):
                 image.draft('RGB', (cols, rows))
                 pixels = np.asarray(image.convert('RGB').resize((cols, rows), Image.Resampling.BILINEAR))
         except (OSError, SyntaxError) as error:  # PIL raises SyntaxError for some broken files
-            raise InputError(f'{path}, which cannot be decoded ({error})', 'a whole JPEG or PNG image',
-                             'download or copy it again, and run tools/prepare_nuscenes.py to check all '
-                             'files') from error
+            raise InputError(
+                f'{path}, which cannot be decoded ({error})',
+                'a whole JPEG or PNG image',
+                'download or copy it again, and run tools/prepare_nuscenes.py to check all files',
+            ) from error
         return pixels, native_size_hw
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(size_hw={self.size_hw}, num_cams={self.num_cams}, '
-                f'hflip_prob={self.hflip_prob})')
+        return f'{type(self).__name__}(size_hw={self.size_hw}, num_cams={self.num_cams}, hflip_prob={self.hflip_prob})'

@@ -40,12 +40,16 @@ class LoadLiDARSweep(LoadPointsFromFile):
         if points.size == 0:
             raise InputError(f'{pts_filename} without points', expected, again)
         if points.size % self.load_dim:
-            raise InputError(f'{pts_filename} with {points.size} floats', expected,
-                             again + '; if it is whole, set load_dim')
+            raise InputError(
+                f'{pts_filename} with {points.size} floats', expected, again + '; if it is whole, set load_dim'
+            )
         bad_rows = ~np.isfinite(points.reshape(-1, self.load_dim)[:, :4]).all(1)
         if bad_rows.any():
-            raise InputError(f'{pts_filename} with {bad_rows.sum()} points that are NaN or infinite',
-                             'finite x, y, z and intensity', again)
+            raise InputError(
+                f'{pts_filename} with {bad_rows.sum()} points that are NaN or infinite',
+                'finite x, y, z and intensity',
+                again,
+            )
         return points
 
     def transform(self, results: dict) -> dict:

@@ -22,8 +22,9 @@ class PackDistillationInputs(BaseTransform):
         meta_keys (tuple[str, ...]): What to remember of the frame, where present.
     """
 
-    def __init__(self, meta_keys: tuple[str, ...] = ('token', 'lidar_path', 'camera_names',
-                                                     'lidar_aug_matrix')) -> None:
+    def __init__(
+        self, meta_keys: tuple[str, ...] = ('token', 'lidar_path', 'camera_names', 'lidar_aug_matrix')
+    ) -> None:
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:

@@ -31,8 +31,7 @@ class PairPointsWithPixels(BaseTransform):
         max_points (int | None): With ``frustum_only``: keep at most so many points, at random (ScaLR: 20000).
     """
 
-    def __init__(self, min_depth_m: float = 1.0, frustum_only: bool = False,
-                 max_points: int | None = None) -> None:
+    def __init__(self, min_depth_m: float = 1.0, frustum_only: bool = False, max_points: int | None = None) -> None:
         self.min_depth_m = min_depth_m
         self.frustum_only = frustum_only
         self.max_points = max_points
@@ -40,9 +39,13 @@ class PairPointsWithPixels(BaseTransform):
     def transform(self, results: dict) -> dict:
         rows, cols = results['img'].shape[1:3]
         point_index, image_index, uv_px = pair_points_with_pixels(
-            results['points'].tensor[:, :3], torch.from_numpy(results['lidar2cam']),
-            torch.from_numpy(results['cam2img']), torch.from_numpy(results['native_size_hw']), (rows, cols),
-            self.min_depth_m)
+            results['points'].tensor[:, :3],
+            torch.from_numpy(results['lidar2cam']),
+            torch.from_numpy(results['cam2img']),
+            torch.from_numpy(results['native_size_hw']),
+            (rows, cols),
+            self.min_depth_m,
+        )
         mirrored = torch.from_numpy(results['img_hflip'])[image_index]
         uv_px[mirrored, 0] = cols - 1 - uv_px[mirrored, 0]
         results['pairs'] = PointPixelPairs(point_index, image_index, uv_px)
@@ -56,7 +59,7 @@ class PairPointsWithPixels(BaseTransform):
         if len(seen) == 0:  # nothing to look at: keep the scan, the distiller counts it
             return
         if self.max_points is not None and len(seen) > self.max_points:
-            seen = seen[torch.randperm(len(seen))[:self.max_points]].sort().values
+            seen = seen[torch.randperm(len(seen))[: self.max_points]].sort().values
         new_row = torch.full((len(points),), -1)
         new_row[seen] = torch.arange(len(seen))
         kept = pairs.select(new_row[pairs.point_index] >= 0)
@@ -64,5 +67,7 @@ class PairPointsWithPixels(BaseTransform):
         results['pairs'] = PointPixelPairs(new_row[kept.point_index], kept.image_index, kept.uv_px)
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(min_depth_m={self.min_depth_m}, frustum_only={self.frustum_only}, '
-                f'max_points={self.max_points})')
+        return (
+            f'{type(self).__name__}(min_depth_m={self.min_depth_m}, frustum_only={self.frustum_only}, '
+            f'max_points={self.max_points})'
+        )

@@ -33,10 +33,16 @@ class SampleOccupancyQueries(BaseTransform):
         InputError: If ``support`` is another word.
     """
 
-    def __init__(self, num_queries: int = 2048, shell_m: float = 0.1, support: str = 'radius',
-                 radius_m: float = 1.0, max_support: int | None = 32) -> None:
+    def __init__(
+        self,
+        num_queries: int = 2048,
+        shell_m: float = 0.1,
+        support: str = 'radius',
+        radius_m: float = 1.0,
+        max_support: int | None = 32,
+    ) -> None:
         if support not in ('radius', 'anchor'):
-            raise InputError(f'support={support!r}', 'radius or anchor', 'correct the pipeline\'s config')
+            raise InputError(f'support={support!r}', 'radius or anchor', "correct the pipeline's config")
         self.num_queries = num_queries
         self.shell_m = shell_m
         self.support = support
@@ -45,8 +51,9 @@ class SampleOccupancyQueries(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         points = results['points'].tensor
-        position, occupied, intensity, anchor = sample_queries(points[:, :3], points[:, 3], self.num_queries,
-                                                               self.shell_m)
+        position, occupied, intensity, anchor = sample_queries(
+            points[:, :3], points[:, 3], self.num_queries, self.shell_m
+        )
         if self.support == 'radius':
             query, point = radius_pairs(position, points[:, :3], self.radius_m, self.max_support)
         else:
@@ -55,5 +62,7 @@ class SampleOccupancyQueries(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(num_queries={self.num_queries}, shell_m={self.shell_m}, '
-                f'support={self.support!r}, radius_m={self.radius_m}, max_support={self.max_support})')
+        return (
+            f'{type(self).__name__}(num_queries={self.num_queries}, shell_m={self.shell_m}, '
+            f'support={self.support!r}, radius_m={self.radius_m}, max_support={self.max_support})'
+        )

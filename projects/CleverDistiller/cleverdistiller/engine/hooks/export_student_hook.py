@@ -38,13 +38,16 @@ class ExportStudentHook(Hook):
             state_dict[name] = tensor.detach().cpu().contiguous()
         metadata = dict(
             student=json.dumps(dict(type=type(model.student).__name__, **model.student.arguments)),
-            voxel_size_m=str(model.data_preprocessor.voxel_size_m), config=runner.cfg.pretty_text,
-            seed=str(runner.seed), epochs=str(runner.epoch), iterations=str(runner.iter),
-            versions=json.dumps({name: version(name) for name in ('cleverdistiller', 'mmdet3d', 'torch')}))
+            voxel_size_m=str(model.data_preprocessor.voxel_size_m),
+            config=runner.cfg.pretty_text,
+            seed=str(runner.seed),
+            epochs=str(runner.epoch),
+            iterations=str(runner.iter),
+            versions=json.dumps({name: version(name) for name in ('cleverdistiller', 'mmdet3d', 'torch')}),
+        )
         stem = Path(runner.work_dir) / self.name
         with replace_when_complete(stem.with_suffix('.pth')) as temporary:
             torch.save(dict(meta=metadata, state_dict=state_dict), temporary)
         with replace_when_complete(stem.with_suffix('.safetensors')) as temporary:
             save_file(dict(state_dict), temporary, metadata=metadata)
-        runner.logger.info(f'The student alone ({len(state_dict)} tensors) is in {stem}.pth and '
-                           f'{stem}.safetensors')
+        runner.logger.info(f'The student alone ({len(state_dict)} tensors) is in {stem}.pth and {stem}.safetensors')

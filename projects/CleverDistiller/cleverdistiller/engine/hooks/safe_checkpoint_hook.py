@@ -40,8 +40,11 @@ class SafeCheckpointHook(CheckpointHook):
 
     def __init__(self, *args, max_keep_ckpts: int = 2, **kwargs) -> None:
         if max_keep_ckpts == 1:
-            raise InputError('max_keep_ckpts=1', 'at least 2: the older is deleted before the newer is written',
-                             'set default_hooks.checkpoint.max_keep_ckpts=2')
+            raise InputError(
+                'max_keep_ckpts=1',
+                'at least 2: the older is deleted before the newer is written',
+                'set default_hooks.checkpoint.max_keep_ckpts=2',
+            )
         kwargs.setdefault('backend_args', dict(backend='replace_when_complete'))
         super().__init__(*args, max_keep_ckpts=max_keep_ckpts, **kwargs)
 
@@ -53,22 +56,24 @@ class SafeCheckpointHook(CheckpointHook):
         if path is not None and os.path.exists(path):
             read_checkpoint(path)
         elif path is not None and '://' not in str(path):
-            raise InputError(f'checkpoint {path}, which is not a file', 'a checkpoint to start from',
-                             'check --resume or load_from')
+            raise InputError(
+                f'checkpoint {path}, which is not a file', 'a checkpoint to start from', 'check --resume or load_from'
+            )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep plain values: the logger's smoothing windows are objects, some of its values numpy's."""
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {}
-        hub['runtime_info'] = {key: value.item() if isinstance(value, np.generic) else value
-                               for key, value in hub['runtime_info'].items()}
-        hub['resumed_keys'] = {key: resumed for key, resumed in hub['resumed_keys'].items()
-                               if key in hub['runtime_info']}
+        hub['runtime_info'] = {
+            key: value.item() if isinstance(value, np.generic) else value for key, value in hub['runtime_info'].items()
+        }
+        hub['resumed_keys'] = {
+            key: resumed for key, resumed in hub['resumed_keys'].items() if key in hub['runtime_info']
+        }
 
     def _repair_pointer(self, work_dir: Path) -> Path | None:
         """The newest whole checkpoint; rewrite ``last_checkpoint`` where a kill left it behind or empty."""
-        numbered = {path: re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name)
-                    for path in work_dir.glob('*.pth')}
+        numbered = {path: re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name) for path in work_dir.glob('*.pth')}
         numbered = {path: int(match[1]) for path, match in numbered.items() if match}
         if not numbered:
             return None

@@ -22,17 +22,29 @@ class OneCycle(_ParamScheduler):
         by_epoch (bool): Must be False; it is there because the runner looks for it.
     """
 
-    def __init__(self, optimizer: Optimizer | OptimWrapper, end: int, pct_start: float = 0.04,
-                 div_factor: float = 10.0, final_div_factor: float = 100.0, by_epoch: bool = False) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer | OptimWrapper,
+        end: int,
+        pct_start: float = 0.04,
+        div_factor: float = 10.0,
+        final_div_factor: float = 100.0,
+        by_epoch: bool = False,
+    ) -> None:
         # Not super().__init__: all the arithmetic is torch's.
         if by_epoch:
             raise ValueError('OneCycle: got by_epoch=True, expected False: it steps at every iteration')
         self.by_epoch = False
         optimizer = getattr(optimizer, 'optimizer', optimizer)
         self._torch = OneCycleLR(
-            optimizer, max_lr=[group['lr'] for group in optimizer.param_groups], total_steps=end,
-            pct_start=pct_start, anneal_strategy='cos', div_factor=div_factor,
-            final_div_factor=final_div_factor)
+            optimizer,
+            max_lr=[group['lr'] for group in optimizer.param_groups],
+            total_steps=end,
+            pct_start=pct_start,
+            anneal_strategy='cos',
+            div_factor=div_factor,
+            final_div_factor=final_div_factor,
+        )
 
     def step(self) -> None:
         """After each iteration. Stays at the end once the cycle is over."""

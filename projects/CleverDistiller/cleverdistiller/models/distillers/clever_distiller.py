@@ -27,19 +27,29 @@ class CleverDistiller(BaseModel):
         data_preprocessor (dict | None): :class:`DistillationDataPreprocessor`.
     """
 
-    def __init__(self, teacher: dict, student: dict, projection_head: dict, distillation_loss: dict,
-                 occupancy_head: dict | None = None, align_corners: bool = True,
-                 data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        teacher: dict,
+        student: dict,
+        projection_head: dict,
+        distillation_loss: dict,
+        occupancy_head: dict | None = None,
+        align_corners: bool = True,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.student = MODELS.build(student)
         # Past nn.Module's registration: what is no submodule is in no state dict, optimiser, EMA or DDP.
         teacher: FrozenTeacher = MODELS.build(teacher)
         object.__setattr__(self, 'teacher', teacher)
         self.projection_head = MODELS.build(
-            dict(projection_head, in_channels=self.student.out_channels, out_channels=teacher.embed_dim))
+            dict(projection_head, in_channels=self.student.out_channels, out_channels=teacher.embed_dim)
+        )
         self.distillation_loss = MODELS.build(distillation_loss)
         self.occupancy_head = occupancy_head and MODELS.build(
-            dict(occupancy_head, in_channels=self.student.out_channels))
+            dict(occupancy_head, in_channels=self.student.out_channels)
+        )
         self.align_corners = align_corners
 
     def forward(self, inputs: DistillationInputs, data_samples: list, mode: str = 'tensor'):
@@ -67,8 +77,9 @@ class CleverDistiller(BaseModel):
         # 3.2 Project the student's feature of each paired point into the teacher's space ...
         q_point = self.projection_head(gather_rows(student_features, voxels.point_to_voxel[pairs.point_index]))
         # ... and look the teacher's up at its pixel.
-        q_pixel = sample_pixel_features(patch_features, pairs.image_index, pairs.uv_px,
-                                        inputs.images.shape[-2:], self.align_corners)  # (P, D)
+        q_pixel = sample_pixel_features(
+            patch_features, pairs.image_index, pairs.uv_px, inputs.images.shape[-2:], self.align_corners
+        )  # (P, D)
         # 3.2 Eq. 1: direct feature similarity, one mean per camera view.
         num_images = len(inputs.images)
         losses = dict(loss_distill=self.distillation_loss(q_point, q_pixel, pairs.image_index, num_images))

@@ -31,8 +31,14 @@ class ALSOOccupancyHead(nn.Module):
         InputError: If ``intensity_loss`` is another word.
     """
 
-    def __init__(self, in_channels: int, latent_channels: int = 128, weight: float = 0.05,
-                 intensity_weight: float = 1.0, intensity_loss: str = 'mse') -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        latent_channels: int = 128,
+        weight: float = 0.05,
+        intensity_weight: float = 1.0,
+        intensity_loss: str = 'mse',
+    ) -> None:
         super().__init__()
         if intensity_loss not in ('mse', 'l1'):
             raise InputError(f'intensity_loss={intensity_loss!r}', 'mse or l1', 'correct the config')
@@ -41,12 +47,17 @@ class ALSOOccupancyHead(nn.Module):
         self.intensity_loss = intensity_loss
         self.latent = nn.Linear(in_channels, latent_channels)
         self.decoder = nn.Sequential(
-            nn.Linear(latent_channels + 3, latent_channels), nn.ReLU(inplace=True),
-            nn.Linear(latent_channels, latent_channels), nn.ReLU(inplace=True),
-            nn.Linear(latent_channels, latent_channels), nn.Linear(latent_channels, 2))
+            nn.Linear(latent_channels + 3, latent_channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(latent_channels, latent_channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(latent_channels, latent_channels),
+            nn.Linear(latent_channels, 2),
+        )
 
-    def forward(self, features: Tensor, voxels: VoxelGrid, points: Tensor,
-                queries: OccupancyQueries) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, voxels: VoxelGrid, points: Tensor, queries: OccupancyQueries
+    ) -> tuple[Tensor, Tensor]:
         """Predict occupancy logit and intensity for every query-support pair.
 
         Args:
@@ -59,13 +70,11 @@ class ALSOOccupancyHead(nn.Module):
             tuple[Tensor, Tensor]: Occupancy logit (S,) and intensity (S,), float32.
         """
         latent = gather_rows(self.latent(features), voxels.point_to_voxel[queries.support_point])  # (S, L)
-        offset_m = (queries.position_lidar_m[queries.support_query] -
-                    points[queries.support_point, :3])  # (S, 3)
+        offset_m = queries.position_lidar_m[queries.support_query] - points[queries.support_point, :3]  # (S, 3)
         occupancy, intensity = self.decoder(torch.cat([latent, offset_m.to(latent)], 1)).float().unbind(1)
         return occupancy, intensity
 
-    def loss(self, features: Tensor, voxels: VoxelGrid, points: Tensor,
-             queries: OccupancyQueries) -> dict[str, Tensor]:
+    def loss(self, features: Tensor, voxels: VoxelGrid, points: Tensor, queries: OccupancyQueries) -> dict[str, Tensor]:
         """``loss_occupancy`` and ``loss_intensity``, weighted; the arguments are those of :meth:`forward`."""
         occupancy, intensity = self(features, voxels, points, queries)
         with torch.autocast(features.device.type, enabled=False):
@@ -78,5 +87,7 @@ class ALSOOccupancyHead(nn.Module):
             difference = (intensity - target)[known]
             error = difference.abs() if self.intensity_loss == 'l1' else difference**2
             loss_intensity = global_mean(error.sum(), len(error))
-        return dict(loss_occupancy=self.weight * loss_occupancy,
-                    loss_intensity=self.weight * self.intensity_weight * loss_intensity)
+        return dict(
+            loss_occupancy=self.weight * loss_occupancy,
+            loss_intensity=self.weight * self.intensity_weight * loss_intensity,
+        )

@@ -21,8 +21,14 @@ class DINOHead(nn.Module):
         use_bn (bool): BatchNorm before each GELU.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, hidden_channels: int = 2048,
-                 bottleneck_channels: int = 256, use_bn: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        hidden_channels: int = 2048,
+        bottleneck_channels: int = 256,
+        use_bn: bool = False,
+    ) -> None:
         super().__init__()
         self.mlp = MLPHead(in_channels, bottleneck_channels, hidden_channels, num_layers=3, use_bn=use_bn)
         last = nn.Linear(bottleneck_channels, out_channels, bias=False)

@@ -19,8 +19,14 @@ class MLPHead(nn.Module):
         use_bn (bool): BatchNorm before each GELU.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, hidden_channels: int = 2048, num_layers: int = 3,
-                 use_bn: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        hidden_channels: int = 2048,
+        num_layers: int = 3,
+        use_bn: bool = False,
+    ) -> None:
         super().__init__()
         layers = []
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]

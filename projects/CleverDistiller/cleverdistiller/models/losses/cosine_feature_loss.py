@@ -10,4 +10,5 @@ class CosineFeatureLoss(FeatureSimilarityLoss):
 
     See :class:`FeatureSimilarityLoss` for the arguments.
     """
+
     distance = staticmethod(cosine_distance)

@@ -1,4 +1,5 @@
 """The mathematics of the losses, without state."""
+
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce
@@ -35,7 +36,7 @@ def cosine_distance(projected: Tensor, target: Tensor) -> Tensor:
 
 def mse_distance(projected: Tensor, target: Tensor) -> Tensor:
     """Elementwise mean of (a - b)^2 of the unit vectors = 2 (1 - cos) / D. (P, D) -> (P,)."""
-    return ((_unit(projected) - _unit(target))**2).mean(1)
+    return ((_unit(projected) - _unit(target)) ** 2).mean(1)
 
 
 def mean_over_views(distance: Tensor, image_index: Tensor, num_images: int) -> Tensor:

@@ -10,4 +10,5 @@ class L2FeatureLoss(FeatureSimilarityLoss):
 
     See :class:`FeatureSimilarityLoss` for the arguments.
     """
+
     distance = staticmethod(l2_distance)

@@ -10,4 +10,5 @@ class MSEFeatureLoss(FeatureSimilarityLoss):
 
     See :class:`FeatureSimilarityLoss` for the arguments.
     """
+
     distance = staticmethod(mse_distance)

@@ -12,7 +12,7 @@ from cleverdistiller.fileio import check_state_dict, read_state_dict
 from cleverdistiller.ops.sparse_conv import load_backend, use_algorithm_for
 from cleverdistiller.structures import VoxelGrid
 
-BLOCKS = {14: (1, 1, 1, 1, 1, 1, 1, 1), 18: (2, ) * 8, 34: (2, 3, 4, 6, 2, 2, 2, 2)}
+BLOCKS = {14: (1, 1, 1, 1, 1, 1, 1, 1), 18: (2,) * 8, 34: (2, 3, 4, 6, 2, 2, 2, 2)}
 PLANES = (32, 64, 128, 256, 256, 128, 96, 96)  # four encoder, four decoder stages at width 32
 
 
@@ -27,6 +27,7 @@ class Variant:
         norm_momentum (float): BatchNorm momentum.
         init_std (float | None): Truncated-normal start of the weights; None keeps the library's.
     """
+
     stem_kernels: tuple[int, ...]
     down_widens: bool
     norm_eps: float
@@ -35,7 +36,7 @@ class Variant:
 
 
 VARIANTS = {
-    'pointcept': Variant((5, ), True, 1e-3, 0.01, 0.02),
+    'pointcept': Variant((5,), True, 1e-3, 0.01, 0.02),
     'mmdet3d': Variant((3, 3), False, 1e-5, 0.1, None),
 }
 
@@ -61,8 +62,16 @@ class MinkUNetStudent(BaseModule):
         InputError: If an option is unknown or the weights do not fit.
     """
 
-    def __init__(self, depth: int = 34, width: int = 32, variant: str = 'pointcept', in_channels: int = 4,
-                 backend: str = 'auto', weights: str | None = None, init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        depth: int = 34,
+        width: int = 32,
+        variant: str = 'pointcept',
+        in_channels: int = 4,
+        backend: str = 'auto',
+        weights: str | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg)
         for option, value, known in (('depth', depth, BLOCKS), ('variant', variant, VARIANTS)):
             if value not in known:
@@ -80,8 +89,9 @@ class MinkUNetStudent(BaseModule):
         for i, kernel in enumerate(style.stem_kernels):
             # Kernels of another size must not share neighbour tables; those of the same size should.
             key = 'subm_0' if kernel == 3 else f'stem_{kernel}'
-            conv = self._lib.SubMConv3d(in_channels if i == 0 else width, width, kernel, padding=kernel // 2,
-                                        bias=False, indice_key=key)
+            conv = self._lib.SubMConv3d(
+                in_channels if i == 0 else width, width, kernel, padding=kernel // 2, bias=False, indice_key=key
+            )
             stem += [conv, norm(width), nn.ReLU(inplace=True)]
         self.stem = self._lib.SparseSequential(*stem)
 
@@ -100,8 +110,9 @@ class MinkUNetStudent(BaseModule):
             level = 3 - stage
             conv = self._lib.SparseInverseConv3d(c_in, c_out, 2, indice_key=f'down_{level}', bias=False)
             self.up.append(self._lib.SparseSequential(conv, norm(c_out), nn.ReLU(inplace=True)))
-            self.decoder.append(_stage(block, c_out + channels[level], c_out, BLOCKS[depth][4 + stage],
-                                       f'subm_{level}'))
+            self.decoder.append(
+                _stage(block, c_out + channels[level], c_out, BLOCKS[depth][4 + stage], f'subm_{level}')
+            )
             c_in = c_out
 
         if style.init_std is not None:
@@ -127,11 +138,15 @@ class MinkUNetStudent(BaseModule):
         """
         found = read_state_dict(path)
         if any(key.startswith('student.') for key in found):  # a training checkpoint
-            found = {key.removeprefix('student.'): value for key, value in found.items()
-                     if key.startswith('student.')}
-        check_state_dict(found, self.state_dict(), path, f'MinkUNetStudent({self.arguments})',
-                         'build the student with the depth, width, variant and in_channels the file was made '
-                         'with (its metadata names them)')
+            found = {key.removeprefix('student.'): value for key, value in found.items() if key.startswith('student.')}
+        check_state_dict(
+            found,
+            self.state_dict(),
+            path,
+            f'MinkUNetStudent({self.arguments})',
+            'build the student with the depth, width, variant and in_channels the file was made '
+            'with (its metadata names them)',
+        )
         # Through our own dict for its layout version: mmdet3d takes a dict without one (safetensors has none)
         # for spconv 1.x and transposes every kernel.
         own = self.state_dict()
@@ -153,8 +168,9 @@ class MinkUNetStudent(BaseModule):
             self._algorithm_device = device.type
         # Whole cells at the deepest level: an odd size would lose its last plane in a strided convolution.
         shape = ((voxels.coords[:, 1:].amax(0) // 16 + 1) * 16).tolist()
-        x = self._lib.SparseConvTensor(voxels.features.contiguous(), voxels.coords.contiguous(),
-                                       shape, voxels.batch_size)
+        x = self._lib.SparseConvTensor(
+            voxels.features.contiguous(), voxels.coords.contiguous(), shape, voxels.batch_size
+        )
         x = self.stem(x)
         skips = []
         for down, encoder in zip(self.down, self.encoder):

@@ -14,6 +14,7 @@ class FrozenTeacher(nn.Module, metaclass=ABCMeta):
         embed_dim (int): D, width of the features.
         image_size_hw (tuple[int, int]): Rows and columns of the images it eats.
     """
+
     embed_dim: int
     image_size_hw: tuple[int, int]
 

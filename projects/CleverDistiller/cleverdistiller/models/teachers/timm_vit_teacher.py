@@ -1,3 +1,5 @@
+import re
+
 import timm
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,9 @@ from torch import Tensor, nn
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import check_state_dict, read_state_dict
 from cleverdistiller.models.teachers.frozen_teacher import FrozenTeacher
+
+# DINOv2 may train its blocks in chunks: blocks.<chunk>.<block>., the block counted through.
+_BLOCK_OF_CHUNK = re.compile(r'^blocks\.\d+\.(\d+)\.')
 
 
 @MODELS.register_module()
@@ -34,9 +39,15 @@ class TimmViTTeacher(FrozenTeacher):
             no multiple of the patch size.
     """
 
-    def __init__(self, name: str = 'vit_small_patch14_dinov2.lvd142m', weights: str = 'hub',
-                 image_size_hw: tuple[int, int] = (224, 448), features: str = 'pre_norm', block: int = -1,
-                 pos_embed: str = 'official') -> None:
+    def __init__(
+        self,
+        name: str = 'vit_small_patch14_dinov2.lvd142m',
+        weights: str = 'hub',
+        image_size_hw: tuple[int, int] = (224, 448),
+        features: str = 'pre_norm',
+        block: int = -1,
+        pos_embed: str = 'official',
+    ) -> None:
         super().__init__()
         _check_option('features', features, ('pre_norm', 'post_norm'))
         _check_option('pos_embed', pos_embed, ('official', 'timm'))
@@ -46,7 +57,7 @@ class TimmViTTeacher(FrozenTeacher):
         self._check_image_size(name)
         self._fit_to_image_size(official='dinov2' in name and pos_embed == 'official')
         self.embed_dim = self.vit.embed_dim
-        self.block = range(len(self.vit.blocks))[block]
+        self.block = self._check_block(block)
         config = self.vit.pretrained_cfg
         self.register_buffer('mean', torch.tensor(config['mean']).view(1, 3, 1, 1))
         self.register_buffer('std', torch.tensor(config['std']).view(1, 3, 1, 1))
@@ -57,25 +68,44 @@ class TimmViTTeacher(FrozenTeacher):
         """See :meth:`FrozenTeacher.forward`. Runs in half precision on CUDA, in float32 on a CPU."""
         precision = torch.float16 if images.is_cuda else torch.bfloat16  # torch refuses float16 on a CPU, even unused
         with torch.autocast(images.device.type, dtype=precision, enabled=images.is_cuda):
-            patches, = self.vit.forward_intermediates(
-                (images - self.mean) / self.std, indices=[self.block], norm=self.features == 'post_norm',
-                stop_early=True, output_fmt='NCHW', intermediates_only=True)
+            (patches,) = self.vit.forward_intermediates(
+                (images - self.mean) / self.std,
+                indices=[self.block],
+                norm=self.features == 'post_norm',
+                stop_early=True,
+                output_fmt='NCHW',
+                intermediates_only=True,
+            )
         return patches  # (V, D, h, w), class and register tokens dropped
 
     def _check_image_size(self, name: str) -> None:
         patch = self.vit.patch_embed.patch_size[0]
         if any(size % patch for size in self.image_size_hw):
             nearest = tuple(max(1, round(size / patch)) * patch for size in self.image_size_hw)
-            raise InputError(f'image_size_hw={self.image_size_hw} for {name} with patches of {patch} px',
-                             f'multiples of {patch}', f'use {nearest} here and in LoadCameraImages')
+            raise InputError(
+                f'image_size_hw={self.image_size_hw} for {name} with patches of {patch} px',
+                f'multiples of {patch}',
+                f'use {nearest} here and in LoadCameraImages',
+            )
+
+    def _check_block(self, block: int) -> int:
+        depth = len(self.vit.blocks)
+        if not -depth <= block < depth:
+            raise InputError(f'teacher.block={block}', f'-{depth} to {depth - 1}', 'correct the config')
+        if self.features == 'post_norm' and isinstance(self.vit.norm, nn.Identity):
+            raise InputError(
+                'teacher.features=post_norm for a model without final norm', 'features=pre_norm', 'correct the config'
+            )
+        return block % depth
 
     def _fit_to_image_size(self, official: bool) -> None:
         """Fix the input size and interpolate the position table to it, once and for all."""
         native_table = None if self.vit.pos_embed is None else self.vit.pos_embed.detach()
         self.vit.set_input_size(img_size=self.image_size_hw)
         if official:
-            table = interpolate_dinov2_positions(native_table, self.vit.patch_embed.grid_size,
-                                                 num_registers=self.vit.num_reg_tokens)
+            table = interpolate_dinov2_positions(
+                native_table, self.vit.patch_embed.grid_size, num_registers=self.vit.num_reg_tokens
+            )
             self.vit.pos_embed = nn.Parameter(table)
 
 
@@ -92,7 +122,7 @@ def interpolate_dinov2_positions(table: Tensor, grid_hw: tuple[int, int], num_re
         Tensor: (1, 1 + h w, D) or (1, h w, D) float32.
     """
     prefix = 0 if num_registers else 1
-    side = round((table.shape[1] - prefix)**0.5)
+    side = round((table.shape[1] - prefix) ** 0.5)
     if grid_hw == (side, side):
         return table
     grid = table[:, prefix:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
@@ -107,25 +137,31 @@ def interpolate_dinov2_positions(table: Tensor, grid_hw: tuple[int, int], num_re
 def _create_vit(name: str, weights: str) -> nn.Module:
     """Build the timm model at its native size with the asked weights."""
     if not timm.is_model(name):
-        raise InputError(f'teacher name {name!r}', 'a timm model name',
-                         'see timm.list_models("vit_*") for the names')
+        raise InputError(f'teacher name {name!r}', 'a timm model name', 'see timm.list_models("vit_*") for the names')
     if weights == 'hub':
         try:
             return timm.create_model(name, pretrained=True, num_classes=0)
         except Exception as error:  # each hub client has its own errors: offline, gated, no such file
             reason = (str(error).strip() or repr(error)).splitlines()[0][:160]
             raise InputError(
-                f'no weights of {name} from timm\'s hub ({reason})',
+                f"no weights of {name} from timm's hub ({reason})",
                 'a reachable hub or its local cache',
                 'download the file where there is a network and set model.teacher.weights=/path/to/file '
-                '(timm or official DINOv2 .pth/.safetensors), or weights=random for a dry run') from error
+                '(timm or official DINOv2 .pth/.safetensors), or weights=random for a dry run',
+            ) from error
     vit = timm.create_model(name, pretrained=False, num_classes=0)
     if not hasattr(vit, 'forward_intermediates') or not hasattr(vit, 'set_input_size'):
-        raise InputError(f'{name}, which is no vision transformer', 'a timm ViT with patch tokens',
-                         'choose a vit_*, eva* or deit* model')
+        raise InputError(
+            f'{name}, which is no vision transformer',
+            'a timm ViT with patch tokens',
+            'choose a vit_*, eva* or deit* model',
+        )
     if weights == 'random':
-        print_log(f'Teacher {name} has RANDOM weights (weights="random"): for dry runs only, its features '
-                  'mean nothing.', logger='current', level=30)
+        print_log(
+            f'Teacher {name} has RANDOM weights (weights="random"): for dry runs only, its features mean nothing.',
+            logger='current',
+            level=30,
+        )
         return vit
     _load_local_weights(vit, name, weights)
     return vit
@@ -136,8 +172,11 @@ def _load_local_weights(vit: nn.Module, name: str, path: str) -> None:
     found = read_state_dict(path)
     remedy = f'give the weights of {name}, or set model.teacher.name to the model the file was made for'
     if any(key.startswith('backbone.') for key in found):  # DINOv2's own training checkpoints
-        found = {key.removeprefix('backbone.'): value for key, value in found.items()
-                 if key.startswith('backbone.')}
+        found = {
+            _BLOCK_OF_CHUNK.sub(r'blocks.\1.', key.removeprefix('backbone.')): value
+            for key, value in found.items()
+            if key.startswith('backbone.')
+        }
     _check_width_and_positions(vit, found, path, name, remedy)
     if isinstance(vit, VisionTransformer):
         found = checkpoint_filter_fn(found, vit)  # timm's own conversion from the official names
@@ -154,10 +193,12 @@ def _check_width_and_positions(vit: nn.Module, found: dict, path: str, name: str
     tokens, width = vit.pos_embed.shape[1:]
     registers = 'register_tokens' in found  # official: the class token still has its row in the table
     if table.dim() != 3 or table.shape[2] != width or table.shape[1] - registers != tokens:
-        raise InputError(f'{path} with a position table of shape {tuple(table.shape)} and '
-                         f'{"" if registers else "no "}register tokens',
-                         f'(1, {tokens}, {width}) for {name}, one row more if official with registers',
-                         remedy)
+        raise InputError(
+            f'{path} with a position table of shape {tuple(table.shape)} and '
+            f'{"" if registers else "no "}register tokens',
+            f'(1, {tokens}, {width}) for {name}, one row more if official with registers',
+            remedy,
+        )
 
 
 def _check_option(option: str, value: str, known: tuple[str, ...]) -> None:
