@@ -46,6 +46,7 @@ class LidarModel:
         range_m (tuple[float, float]): Nearest and farthest return.
         noise_m (float): Standard deviation of the range.
         dropout (float): Share of returns lost at random on bright surfaces nearby; dim and far ones are lost more.
+        gain (float): Intensity of a white surface that faces the sensor.
         returns (int): 1 or 2 for each ray.
     """
 
@@ -60,6 +61,7 @@ class LidarModel:
     range_m: tuple[float, float]
     noise_m: float
     dropout: float
+    gain: float
     returns: int = 1
 
     def azimuths(self) -> np.ndarray:
@@ -127,6 +129,7 @@ def _nuscenes() -> Rig:
         range_m=(1.0, 100.0),
         noise_m=0.02,
         dropout=0.02,
+        gain=0.25,
     )
     rows = [
         # name, focal, centre, yaw, pitch, mounting, shutter before the sweep's end
@@ -178,6 +181,7 @@ def _kitti() -> Rig:
         range_m=(2.0, 80.0),
         noise_m=0.015,
         dropout=0.03,
+        gain=0.8,
     )
     intrinsics = KITTI_P2[:, :3]
     rect2cam = rigid(np.eye(3), tuple(np.linalg.solve(intrinsics, KITTI_P2[:, 3])))
@@ -206,6 +210,7 @@ def _waymo() -> Rig:
         range_m=(1.0, 75.0),
         noise_m=0.012,
         dropout=0.02,
+        gain=0.6,
         returns=2,
     )
     rows = [

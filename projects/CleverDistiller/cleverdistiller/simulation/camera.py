@@ -1,0 +1,172 @@
+"""A camera in a scene: one ray a pixel, textured and lit."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from cleverdistiller.simulation.frame import CameraImage, ObjectState
+from cleverdistiller.simulation.mesh import Mesh
+from cleverdistiller.simulation.raycast import MeshIndex
+from cleverdistiller.simulation.rigs import CameraModel
+from cleverdistiller.simulation.scene import Scene
+from cleverdistiller.simulation.texture import textured
+from cleverdistiller.simulation.trace import Hits, Visit, trace
+from cleverdistiller.simulation.surfaces import Material
+
+SUN = np.array([1.0, 0.94, 0.82], np.float32) * 2.3
+SKY_LIGHT = np.array([0.62, 0.72, 0.90], np.float32) * 0.85
+GROUND_LIGHT = np.array([0.32, 0.30, 0.26], np.float32) * 0.55
+ZENITH = np.array([0.16, 0.32, 0.66], np.float32)
+HAZE = np.array([0.66, 0.74, 0.84], np.float32)
+CLOUD = np.array([0.90, 0.92, 0.95], np.float32)
+HAZE_M = 420.0  # distance at which two thirds of the light is haze
+SHADOW_STEP = 2  # shadows are cast for every second pixel of every second row
+NEAR_M = 0.1
+
+
+def expose(scene: Scene, camera: CameraModel, time_s: float) -> CameraImage:
+    """Take a picture.
+
+    Args:
+        scene (Scene): The world.
+        camera (CameraModel): The camera.
+        time_s (float): When the shutter opens; exposure takes no time.
+
+    Returns:
+        CameraImage: The picture and the truth of its pixels.
+    """
+    rng = np.random.default_rng([scene.seed, scene.index, 2, 10**9 + round(time_s * 1e6)])
+    ego2world = scene.ego2world(np.array([time_s]))[0]
+    cam2world = ego2world @ camera.cam2ego
+    rows, cols = camera.size_hw
+    rays_cam = _rays(camera.size_hw, camera.cam2img.tobytes())
+    directions = rays_cam @ cam2world[:3, :3].T.astype(np.float32)  # z of the camera is 1: distance is depth
+    origins = np.broadcast_to(cam2world[:3, 3].astype(np.float32), directions.shape)
+    states = scene.objects_at(time_s)
+    hits = trace(scene, origins, directions, _visits(scene, camera, cam2world, states))
+
+    flat = lambda value, dtype: np.full(rows * cols, value, dtype)
+    depth, surface, instance = flat(np.inf, np.float32), flat(0, np.uint8), flat(0, np.uint16)
+    depth[hits.rows], surface[hits.rows], instance[hits.rows] = hits.distance, hits.surface, hits.instance
+    light = _sky(scene, directions)
+    light[hits.rows] = _shade(scene, hits, directions, camera.size_hw, states)
+    visible = np.bincount(instance, minlength=max(hits.alone, default=0) + 1)
+    return CameraImage(
+        time_s=time_s,
+        ego2world=ego2world,
+        rgb=_develop(rng, light.reshape(rows, cols, 3)),
+        depth_m=depth.reshape(rows, cols),
+        surface=surface.reshape(rows, cols),
+        instance=instance.reshape(rows, cols),
+        visible_px={name: (int(visible[name]), count) for name, count in hits.alone.items() if count},
+    )
+
+
+@lru_cache(maxsize=8)
+def _rays(size_hw: tuple[int, int], cam2img: bytes) -> np.ndarray:
+    """(H*W, 3) float32 through the middle of each pixel, whose coordinates are whole numbers."""
+    u, v = np.meshgrid(np.arange(size_hw[1]), np.arange(size_hw[0]))
+    pixels = np.stack([u, v, np.ones_like(u)], -1).reshape(-1, 3)
+    return (pixels @ np.linalg.inv(np.frombuffer(cam2img).reshape(3, 3)).T).astype(np.float32)
+
+
+def _visits(scene: Scene, camera: CameraModel, cam2world: np.ndarray, states: list[ObjectState]) -> list[Visit]:
+    """The rectangle of pixels that each object's box covers."""
+    rows, cols = camera.size_hw
+    world2cam = np.linalg.inv(cam2world)
+    unit = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+    pixels = np.arange(rows * cols).reshape(rows, cols)
+    visits = []
+    for state in states:
+        pose = state.object2world
+        corners = (unit * state.size_lwh_m) @ pose[:3, :3].T + pose[:3, 3]
+        corners = corners @ world2cam[:3, :3].T + world2cam[:3, 3]
+        if (corners[:, 2] < NEAR_M).all():
+            continue
+        if (corners[:, 2] < NEAR_M).any():
+            low, high = np.zeros(2, int), np.array([cols, rows])  # beside the lens: anywhere in the picture
+        else:
+            uv = corners @ camera.cam2img.T
+            uv = uv[:, :2] / uv[:, 2:]
+            low = np.clip(np.floor(uv.min(0)).astype(int), 0, (cols, rows))
+            high = np.clip(np.ceil(uv.max(0)).astype(int) + 1, 0, (cols, rows))
+        patch = pixels[low[1] : high[1], low[0] : high[0]].ravel()
+        if len(patch):
+            index, colour = scene.shape(state.instance)
+            visits.append(Visit(state.instance, index, colour, patch, pose[:3, :3], scene.origin_of(state)))
+    return visits
+
+
+def _sky(scene: Scene, directions: np.ndarray) -> np.ndarray:
+    """(N, 3) light from the sky along rays."""
+    height = directions[:, 2] / np.linalg.norm(directions, axis=1)
+    up = np.clip(height, 0, 1)[:, None]
+    sky = HAZE + (ZENITH - HAZE) * np.sqrt(up)
+    return (sky + (CLOUD - sky) * (1 - scene.sun_strength)).astype(np.float32)
+
+
+def _shade(
+    scene: Scene, hits: Hits, directions: np.ndarray, size_hw: tuple[int, int], states: list[ObjectState]
+) -> np.ndarray:
+    """(K, 3) light from what was hit: sun with shadows, sky, ground, mirrors and haze."""
+    colour = textured(hits)
+    lit = _sunlit(scene, hits, size_hw, states)
+    towards_sun = np.maximum(hits.normal_world @ scene.sun.astype(np.float32), 0)
+    up = 0.5 + 0.5 * hits.normal_world[:, 2:]
+    ambient = GROUND_LIGHT + (SKY_LIGHT * (1.25 - 0.25 * np.float32(scene.sun_strength)) - GROUND_LIGHT) * up
+    light = colour * (ambient + SUN * np.float32(scene.sun_strength) * (towards_sun * lit)[:, None])
+
+    mirrors = np.flatnonzero(np.isin(hits.material, (Material.CAR_PAINT, Material.GLASS)))
+    ray = directions[hits.rows[mirrors]]
+    ray = ray / np.linalg.norm(ray, axis=1, keepdims=True)
+    normal = hits.normal_world[mirrors]
+    cosine = -(ray * normal).sum(1, keepdims=True)
+    mirrored = _sky(scene, ray + 2 * cosine * normal)
+    share = 0.05 + 0.5 * (1 - np.clip(cosine, 0, 1)) ** 3 + 0.18 * (hits.material[mirrors] == Material.GLASS)[:, None]
+    light[mirrors] += (mirrored - light[mirrors]) * share
+    haze = 1 - np.exp(-hits.distance / np.float32(HAZE_M))
+    return light + (HAZE - light) * haze[:, None]
+
+
+def _sunlit(scene: Scene, hits: Hits, size_hw: tuple[int, int], states: list[ObjectState]) -> np.ndarray:
+    """(K,) how much sun reaches what was hit: 0 in full shadow, 1 without."""
+    rows, cols = size_hw
+    row, col = hits.rows // cols, hits.rows % cols
+    some = np.flatnonzero((row % SHADOW_STEP == 0) & (col % SHADOW_STEP == 0))
+    origins = hits.point_world_m[some] + 0.03 * hits.normal_world[some]
+    rays = np.broadcast_to(scene.sun.astype(np.float32), origins.shape)
+    blocked = scene.fixed.blocked(origins, rays) | _objects_together(scene, states).blocked(origins, rays)
+    small = np.ones((-(-rows // SHADOW_STEP), -(-cols // SHADOW_STEP)), np.float32)
+    small[row[some] // SHADOW_STEP, col[some] // SHADOW_STEP] = ~blocked
+    soft = cv2.resize(cv2.GaussianBlur(small, (0, 0), 0.8), (cols, rows), interpolation=cv2.INTER_LINEAR)
+    return soft.ravel()[hits.rows]
+
+
+def _objects_together(scene: Scene, states: list[ObjectState]) -> MeshIndex:
+    """All objects where they are, as one: enough to cast shadows."""
+    meshes = []
+    for state in states:
+        mesh = scene.shape(state.instance)[0].mesh
+        meshes.append(mesh.moved(scene.origin_of(state), yaw=state.yaw_world))
+    return MeshIndex(Mesh.join(meshes))
+
+
+def _develop(rng: np.random.Generator, light: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8: lens blur, exposure, response curve and noise of the sensor."""
+    light = cv2.GaussianBlur(light, (3, 3), 0.55)
+    light = np.sqrt(np.clip(light * 0.95, 0, None))
+    light = light / (1 + 0.12 * light) * 1.1
+    rows, cols = light.shape[:2]
+    tile = _noise_tile()
+    r, c = rng.integers(0, 256, 2)
+    noise = np.tile(tile, (rows // 256 + 2, cols // 256 + 2, 1))[r : r + rows, c : c + cols]
+    return np.clip(light * 255 + noise, 0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _noise_tile() -> np.ndarray:
+    """(256, 256, 3) float32, drawn once: fresh noise for each pixel costs more than its ray."""
+    return np.random.default_rng(0).normal(0, 2.5, (256, 256, 3)).astype(np.float32)

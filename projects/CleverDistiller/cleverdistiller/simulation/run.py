@@ -1,0 +1,232 @@
+"""Writes a whole simulated set with several processes; stopped at any moment, it goes on where it was."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import pickle
+import shutil
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import torch
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from cleverdistiller import __version__
+from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.simulation.scene import Scene
+from cleverdistiller.simulation.simulate import simulate_frame
+from cleverdistiller.simulation.writers import FORMATS, Writer, writer_class
+
+MANIFEST = 'simulation.json'
+PROGRESS = '.simulation'  # one record a finished frame, until all are
+NOTE = 'Simulated by CleverDistiller: nothing measured on it says anything about real roads.'
+MIB_A_FRAME = {'nuscenes': 9.0, 'kitti': 4.0, 'semantickitti': 4.5, 'waymo': 8.0}  # measured, rounded up
+
+
+@dataclass(frozen=True)
+class SimulatedSet:
+    """What decides every byte of a set.
+
+    Args:
+        format (str): One of ``FORMATS``.
+        scenes (int): Number of scenes.
+        frames (int): Keyframes in each.
+        seed (int): Another seed, other streets.
+
+    Raises:
+        InputError: For a number below 1, a negative seed or an unknown format.
+    """
+
+    format: str
+    scenes: int
+    frames: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise InputError(f'--format {self.format}', f'one of {", ".join(FORMATS)}', 'choose one of them')
+        for name in ('scenes', 'frames'):
+            if getattr(self, name) < 1:
+                raise InputError(f'--{name} {getattr(self, name)}', '1 or more', f'say --{name} 8, for example')
+        if self.seed < 0:
+            raise InputError(f'--seed {self.seed}', '0 or more', 'choose another seed')
+
+    @property
+    def manifest(self) -> dict:
+        """Content of ``simulation.json``."""
+        return dict(simulated=True, note=NOTE, **asdict(self), version=__version__)
+
+
+def simulate(wanted: SimulatedSet, out: Path, workers: int) -> bool:
+    """Write a set, or what is missing of it.
+
+    Args:
+        wanted (SimulatedSet): What.
+        out (Path): Where: a new or empty folder, or one with an unfinished run of the same set.
+        workers (int): Processes.
+
+    Returns:
+        bool: False if the whole set was there already.
+
+    Raises:
+        InputError: If the folder holds something else, or the disk is too small.
+    """
+    if workers < 1:
+        raise InputError(f'--workers {workers}', '1 or more', 'leave it out to use every processor')
+    if _is_complete(wanted, out):
+        return False
+    progress = out / PROGRESS
+    todo = [
+        (scene, frame)
+        for scene in range(wanted.scenes)
+        for frame in range(wanted.frames)
+        if not _record_path(out, scene, frame).is_file()
+    ]
+    _check_space(wanted, out, len(todo))
+    with _disk_errors(out):
+        progress.mkdir(parents=True, exist_ok=True)
+        _write_manifest(wanted, out, complete=False)
+        writer = _writer(wanted, out)
+        _simulate_all(wanted, out, todo, workers)
+        records = [
+            [pickle.loads(_record_path(out, scene, frame).read_bytes()) for frame in range(wanted.frames)]
+            for scene in range(wanted.scenes)
+        ]
+        writer.finish(records)
+        _write_manifest(wanted, out, complete=True)
+        shutil.rmtree(progress)
+    return True
+
+
+def _is_complete(wanted: SimulatedSet, out: Path) -> bool:
+    """Whether the set is there; refuses a folder that holds anything else."""
+    if not out.exists():
+        return False
+    if not out.is_dir():
+        raise InputError(f'{out}, which is a file', 'a folder', 'choose another --out')
+    if not any(out.iterdir()):
+        return False
+    try:
+        found = json.loads((out / MANIFEST).read_text())
+    except (OSError, ValueError):
+        found = {}
+    complete = found.pop('complete', None)
+    if found == wanted.manifest:
+        return bool(complete)
+    settings = ('format', 'scenes', 'frames', 'seed', 'version')
+    held = ', '.join(f'{key} {found[key]}' for key in settings if key in found) if found else 'no simulated set'
+    raise InputError(
+        f'{out}, which holds {held}',
+        'an empty or new folder, or an unfinished run of the same command',
+        'choose another --out, or delete that folder yourself; nothing in it was touched',
+    )
+
+
+def _check_space(wanted: SimulatedSet, out: Path, frames: int) -> None:
+    """Refuse a disk that is plainly too small."""
+    needed = frames * MIB_A_FRAME[wanted.format] * 2**20
+    folder = next(parent for parent in (out, *out.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise InputError(
+            f'{free / 2**30:.1f} GiB free below {folder}',
+            f'about {needed / 2**30:.1f} GiB for {frames} frames',
+            'free some space, choose another --out, or write fewer scenes',
+        )
+
+
+def _simulate_all(wanted: SimulatedSet, out: Path, todo: list[tuple[int, int]], workers: int) -> None:
+    """Hand runs of frames to the workers, and show how far they are."""
+    # Several frames of one scene at a time: a worker builds the scene once for them.
+    longest = max(1, min(wanted.frames, -(-wanted.scenes * wanted.frames // (4 * workers))))
+    jobs = []
+    for scene, frame in todo:
+        if jobs and jobs[-1][0] == scene and jobs[-1][1][-1] == frame - 1 and len(jobs[-1][1]) < longest:
+            jobs[-1][1].append(frame)
+        else:
+            jobs.append((scene, [frame]))
+    total = wanted.scenes * wanted.frames
+    bar = tqdm(total=total, initial=total - len(todo), desc='simulating', unit='frame')
+    context = multiprocessing.get_context('fork' if 'fork' in multiprocessing.get_all_start_methods() else 'spawn')
+    with bar, ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),)) as pool:
+        pending = {pool.submit(_simulate_run, wanted, out, scene, frames) for scene, frames in jobs}
+        try:
+            while pending:
+                done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+                for job in done:
+                    job.result()
+                bar.update(sum(_record_path(out, *each).is_file() for each in todo) + total - len(todo) - bar.n)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start_worker(parent: int) -> None:
+    """One thread each, and no life after the main process: a kill of that one must end all writing."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    threadpool_limits(1)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _simulate_run(wanted: SimulatedSet, out: Path, scene: int, frames: list[int]) -> None:
+    """In a worker: simulate and write frames of one scene."""
+    world, writer = _scene(wanted, scene), _writer(wanted, out)
+    for frame in frames:
+        record = writer.write_frame(simulate_frame(world, writer.rig, frame), world)
+        with replace_when_complete(_record_path(out, scene, frame)) as temporary:
+            Path(temporary).write_bytes(pickle.dumps(record))
+
+
+@lru_cache(maxsize=1)
+def _scene(wanted: SimulatedSet, index: int) -> Scene:
+    return Scene(wanted.seed, index, wanted.frames * writer_class(wanted.format).rig.frame_s)
+
+
+def _writer(wanted: SimulatedSet, out: Path) -> Writer:
+    return writer_class(wanted.format)(out, wanted.scenes, wanted.frames, wanted.seed)
+
+
+def _record_path(out: Path, scene: int, frame: int) -> Path:
+    return out / PROGRESS / f'{scene:05d}_{frame:05d}.pkl'
+
+
+def _write_manifest(wanted: SimulatedSet, out: Path, complete: bool) -> None:
+    with replace_when_complete(out / MANIFEST) as temporary:
+        Path(temporary).write_text(json.dumps(dict(wanted.manifest, complete=complete), indent=2) + '\n')
+
+
+class _disk_errors:
+    """Turns a full or read-only disk into one clear error."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            full = error.errno == errno.ENOSPC
+            raise InputError(
+                f'{self.out}, which cannot be written ({error.strerror or error})',
+                'a writable folder with space',
+                ('free some space' if full else 'choose another --out')
+                + ' and run the same command again: finished frames are kept',
+            ) from error
