@@ -7,9 +7,10 @@ from cleverdistiller.simulation.rigs import KITTI, rigid, turn_z
 from cleverdistiller.simulation.surfaces import SurfaceClass
 
 LIDAR2EGO = KITTI.lidar.lidar2ego
+HOME = np.eye(4)
 
 
-def thing(surface, ahead_m, left_m, size_lwh_m, yaw=0.0, instance=1, speed_mps=0.0, ego2world=np.eye(4)):
+def thing(surface, ahead_m, left_m, size_lwh_m, yaw=0.0, instance=1, speed_mps=0.0, ego2world=HOME):
     """An object standing on the car's ground, placed and turned as the car sees it."""
     centre = ego2world @ [ahead_m, left_m, size_lwh_m[2] / 2, 1]
     heading = yaw + np.arctan2(ego2world[1, 0], ego2world[0, 0])
@@ -21,7 +22,7 @@ def car(**changes):
     return thing(**(dict(surface=SurfaceClass.CAR, ahead_m=20, left_m=3, size_lwh_m=(4.2, 1.8, 1.5)) | changes))
 
 
-def make_frame(objects=(), points=100, visible_px=None, scene=0, index=0, ego2world=np.eye(4), seed=0):
+def make_frame(objects=(), points=100, visible_px=None, scene=0, index=0, ego2world=HOME, seed=0):
     """A frame with ``points`` road points and as many points inside each object.
 
     ``visible_px`` overrides, an instance, that all of its 1000 pixels are seen; ``points`` may be a dict by instance.

@@ -10,6 +10,7 @@ from kitti_frames import car, driven, make_frame, thing
 from mmdet3d.structures.ops.box_np_ops import box_camera_to_lidar, points_in_rbbox
 from PIL import Image
 
+from cleverdistiller.errors import InputError
 from cleverdistiller.simulation.rigs import KITTI_R0_RECT, KITTI_VELO_TO_CAM
 from cleverdistiller.simulation.surfaces import SurfaceClass
 from cleverdistiller.simulation.writers.kitti_writer import KittiWriter, label_rows, projected_box
@@ -24,10 +25,8 @@ def converter():
     return module
 
 
-def write(root, *frames, scenes=1, count=None):
-    writer = KittiWriter(root, scenes=scenes, frames=count or len(frames), seed=5)
-    records = [writer.write_frame(frame, scene=None) for frame in frames]
-    return writer, records
+def write(root, frame, scenes=1):
+    return KittiWriter(root, scenes=scenes, frames=4, seed=5).write_frame(frame, scene=None)
 
 
 def read(root, number=0):
@@ -195,9 +194,9 @@ def test_types(surface, size_lwh_m, name):
 @pytest.mark.parametrize(
     ('scenes', 'train', 'val', 'test'),
     [
-        (1, [0, 1], [2], []),
-        (2, [0, 1, 2], [3, 4, 5], []),
-        (3, [0, 1, 2, 3, 4, 5], [6, 7, 8], []),
+        (1, [0], [1], [2]),
+        (2, [0, 1, 2], [3, 4], [2]),
+        (3, [0, 1, 2, 3, 4, 5], [6, 7], [2]),
         (4, [0, 1, 2, 3, 4, 5], [6, 7, 8], [0, 1, 2]),
         (7, list(range(12)), list(range(12, 18)), [0, 1, 2]),
     ],
@@ -211,6 +210,12 @@ def test_whole_scenes_go_to_one_split(tmp_path, scenes, train, val, test):
     assert 'SIMULATED' in note and f'{6 * scenes} Car' in note
 
 
+@pytest.mark.parametrize(('scenes', 'frames'), [(1, 2), (2, 1), (3, 1)])
+def test_empty_lists_are_refused(tmp_path, scenes, frames):
+    with pytest.raises(InputError, match='remedy: take 3 frames of one scene'):
+        KittiWriter(tmp_path, scenes, frames, seed=0)
+
+
 def test_the_test_set_has_no_labels(tmp_path):
     writer = KittiWriter(tmp_path, scenes=4, frames=2, seed=5)
     record = writer.write_frame(make_frame([car()], scene=3, index=1), scene=None)
@@ -220,8 +225,7 @@ def test_the_test_set_has_no_labels(tmp_path):
 
 
 def test_frames_without_objects_can_be_read(tmp_path):
-    _, records = write(tmp_path, make_frame())
-    assert records == [dict(labels={})]
+    assert write(tmp_path, make_frame()) == dict(labels={})
     assert read(tmp_path)['annos']['bbox'].shape == (0, 4)
 
 
@@ -230,7 +234,7 @@ def test_writing_twice_gives_the_same_bytes(tmp_path):
     contents = []
     for name in 'ab':
         (tmp_path / name).mkdir()
-        write(tmp_path / name, frame, scenes=2, count=4)
+        write(tmp_path / name, frame, scenes=2)
         files = sorted((tmp_path / name).rglob('000005.*'))
         contents.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
     assert contents[0] == contents[1] and len(contents[0]) == 4

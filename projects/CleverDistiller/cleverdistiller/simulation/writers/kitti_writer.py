@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.simulation.frame import LidarScan, ObjectState, SimulatedFrame
 from cleverdistiller.simulation.rigs import KITTI, KITTI_R0_RECT, KITTI_VELO_TO_CAM, Rig
@@ -46,16 +48,35 @@ EDGES = [(i, j) for i in range(8) for j in range(i) if (i ^ j).bit_count() == 1]
 class KittiWriter(Writer):
     """Writes ``training``, ``testing`` and ``ImageSets`` as KITTI's object benchmark publishes them.
 
-    Whole scenes are for training or for validation, the last ones for validation; of four scenes or more the very
-    last is the test set, which has no labels. A single scene has its first two thirds for training.
+    Whole scenes are for training or for validation, a third of them, the last ones, for validation. The test set,
+    which has no labels, is the very last scene of four or more; of fewer it is the very last frame, because
+    mmdet3d's converter fails on an empty list. A single scene has its first two thirds for training.
 
     Boxes are upright in the rectified camera's frame, as the benchmark's readers take them, and have two decimals.
     The rectified camera looks 0.9 degrees off the horizontal, so a box leans by that against the world; its middle is
     where the object's middle is. ``bbox`` is the projection of the box as written.
+
+    Args:
+        root (Path): An existing folder.
+        scenes (int): Number of scenes.
+        frames (int): Keyframes in each.
+        seed (int): For the note only.
+
+    Raises:
+        InputError: If there are too few frames for a training, a validation and a test list.
     """
 
     format: ClassVar[str] = 'kitti'
     rig: ClassVar[Rig] = KITTI
+
+    def __init__(self, root: Path, scenes: int, frames: int, seed: int) -> None:
+        super().__init__(root, scenes, frames, seed)
+        if not all(self._image_sets().values()):
+            raise InputError(
+                f'{scenes} scenes of {frames} frames for KITTI',
+                'at least one frame each for training, validation and test',
+                'take 3 frames of one scene, 2 of two or three, or four scenes',
+            )
 
     def write_frame(self, frame: SimulatedFrame, scene: Scene) -> dict:
         """Write one frame's points, picture, calibration and, outside the test set, labels.
@@ -67,7 +88,7 @@ class KittiWriter(Writer):
         Returns:
             dict: ``labels``, type to number of rows in the label file.
         """
-        is_test = frame.scene in self._scenes_of()['test']
+        is_test = self._split(frame.scene, frame.index) == 'test'
         folder = self.root / ('testing' if is_test else 'training')
         name = f'{self._number(frame.scene, frame.index):06d}'
         write_points(folder / 'velodyne' / f'{name}.bin', frame.scan)
@@ -89,49 +110,47 @@ class KittiWriter(Writer):
         Args:
             records (list[list[dict]]): Of each scene, of each frame, what ``write_frame`` returned.
         """
-        splits = self._splits()
-        for split, numbers in splits.items():
-            with replace_when_complete(self.root / 'ImageSets' / f'{split}.txt') as path:
+        image_sets = self._image_sets()
+        for name, numbers in image_sets.items():
+            with replace_when_complete(self.root / 'ImageSets' / f'{name}.txt') as path:
                 path.write_text(''.join(f'{number:06d}\n' for number in numbers))
         totals = Counter()
         for record in (record for frames in records for record in frames):
             totals.update(record['labels'])
         with replace_when_complete(self.root / 'README.txt') as path:
-            path.write_text(self._note(splits, totals))
+            path.write_text(self._note(image_sets, totals))
 
-    def _scenes_of(self) -> dict[str, range]:
-        """Which scenes each part has; a single scene is in training and validation alike."""
+    def _split(self, scene: int, index: int) -> str:
+        """``train``, ``val`` or ``test``."""
+        is_last = scene == self.scenes - 1
+        if is_last and (self.scenes >= 4 or index == self.frames - 1):
+            return 'test'
+        if self.scenes == 1:
+            return 'train' if index < round((self.frames - 1) * 2 / 3) else 'val'
         labelled = self.scenes - (self.scenes >= 4)
-        first_val = labelled - max(1, round(labelled / 3))
-        return dict(train=range(max(1, first_val)), val=range(first_val, labelled), test=range(labelled, self.scenes))
+        return 'train' if scene < labelled - max(1, round(labelled / 3)) else 'val'
 
     def _number(self, scene: int, index: int) -> int:
         """The number in a frame's file names; training and testing count on their own."""
-        return index if scene in self._scenes_of()['test'] else scene * self.frames + index
+        return index if self._split(scene, index) == 'test' else scene * self.frames + index
 
-    def _splits(self) -> dict[str, list[int]]:
+    def _image_sets(self) -> dict[str, list[int]]:
         """Frame numbers of each list in ``ImageSets``."""
-        splits = {
-            split: [self._number(scene, index) for scene in scenes for index in range(self.frames)]
-            for split, scenes in self._scenes_of().items()
-        }
-        if self.scenes == 1:
-            cut = math.ceil(self.frames * 2 / 3)
-            splits |= dict(train=splits['train'][:cut], val=splits['val'][cut:])
-        return dict(
-            train=splits['train'],
-            val=splits['val'],
-            trainval=sorted(splits['train'] + splits['val']),
-            test=splits['test'],
-        )
+        numbers = dict(train=[], val=[], trainval=[], test=[])
+        for scene in range(self.scenes):
+            for index in range(self.frames):
+                split = self._split(scene, index)
+                for name in (split,) if split == 'test' else (split, 'trainval'):
+                    numbers[name].append(self._number(scene, index))
+        return numbers
 
-    def _note(self, splits: dict[str, list[int]], totals: Counter) -> str:
+    def _note(self, image_sets: dict[str, list[int]], totals: Counter) -> str:
         leak = 'One scene only: validation frames follow training frames of the same drive.\n' * (self.scenes == 1)
         return (
             'SIMULATED data in the layout of the KITTI object detection benchmark.\n'
             'No sensor recorded it, and results on it say nothing about real roads.\n\n'
             f'Made with seed {self.seed}: {self.scenes} scenes of {self.frames} frames.\n'
-            f'Frames: {", ".join(f"{len(numbers)} {split}" for split, numbers in splits.items())}.\n{leak}'
+            f'Frames: {", ".join(f"{len(numbers)} {name}" for name, numbers in image_sets.items())}.\n{leak}'
             f'Labels: {", ".join(f"{totals[name]} {name}" for name in sorted(totals)) or "none"}.\n'
             'Only image_2 and velodyne are simulated; P0, P1, P3 and Tr_imu_to_velo are there for readers that want '
             'them.\n'
