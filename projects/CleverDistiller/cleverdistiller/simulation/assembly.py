@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,8 +52,7 @@ class Assembly:
 
     def polyline(self, points_m: Iterable, radius_m: float, material: Material, both: bool = False) -> None:
         """Add round bars from point to point, (K, 3)."""
-        points = np.asarray(points_m, float)
-        for start, end in zip(points[:-1], points[1:]):
+        for start, end in pairwise(np.asarray(points_m, float)):
             self.tube(start, end, radius_m, material, both)
 
     def slab(self, corners_m: Iterable, thickness_m: float, material: Material, both: bool = False) -> None:

@@ -32,14 +32,14 @@ def bicyclist(rng: np.random.Generator) -> tuple[Mesh, Colours]:
     pedals = np.array(
         [[np.cos(crank) * 0.17, 0.12, np.sin(crank) * 0.17], [-np.cos(crank) * 0.17, -0.12, -np.sin(crank) * 0.17]]
     )
-    ankles = pedals + (-0.05 - 0.03, 0, 0.29 + 0.09)
+    ankles = pedals + _xyz(-0.05 - 0.03, 0, 0.29 + 0.09)
     height = rng.uniform(1.6, 1.85)
     s, lean = height / 1.75, rng.uniform(0.25, 0.6)
     hips = np.array([-0.25, 0, 0.99])
     neck = hips + 0.53 * s * np.array([np.sin(lean), 0, np.cos(lean)])
     hands = np.array([[0.38, 0.27, 1.04], [0.38, -0.27, 1.04]])
-    helmet = Material.CAR_PAINT if rng.random() < 0.5 else None
-    add_person(parts, Pose(height, hips, neck, ankles, hands), helmet)
+    headgear = 'helmet' if rng.random() < 0.5 else 'hair'
+    add_person(parts, Pose(height, hips, neck, ankles, hands), headgear)
     return parts.mesh(), _paint(rng) | clothes(rng)
 
 
@@ -61,8 +61,12 @@ def motorcyclist(rng: np.random.Generator) -> tuple[Mesh, Colours]:
     neck = hips + 0.53 * s * np.array([np.sin(lean), 0, np.cos(lean)])
     ankles = np.array([[-0.12, 0.22, 0.36], [-0.12, -0.22, 0.36]])
     hands = np.array([[0.42, 0.33, 1.04], [0.42, -0.33, 1.04]])
-    add_person(parts, Pose(height, hips, neck, ankles, hands), Material.CAR_PAINT)
+    add_person(parts, Pose(height, hips, neck, ankles, hands), 'full-face helmet')
     return parts.mesh(), _paint(rng) | clothes(rng)
+
+
+def _xyz(*xyz_m: float) -> np.ndarray:
+    return np.array(xyz_m)
 
 
 def _paint(rng: np.random.Generator) -> Colours:
@@ -83,19 +87,21 @@ def _add_bicycle(parts: Assembly, rng: np.random.Generator) -> float:
     parts.tube(bracket, saddle, 0.018, Material.CAR_PAINT)
     parts.tube(bracket, head_low, 0.022, Material.CAR_PAINT)
     top = (bracket * 0.65 + saddle * 0.35) if step_through else (bracket * 0.15 + saddle * 0.85)
-    parts.tube(top, head_low + (0, 0, 0.05) if step_through else head_high - (0, 0, 0.06), 0.018, Material.CAR_PAINT)
+    parts.tube(
+        top, head_low + _xyz(0, 0, 0.05) if step_through else head_high - _xyz(0, 0, 0.06), 0.018, Material.CAR_PAINT
+    )
     parts.tube(head_low, head_high, 0.022, Material.CAR_PAINT)
     for y in (-0.05, 0.05):
         parts.tube(head_low, (front, y, tyre), 0.014, Material.CAR_PAINT)
         parts.tube(bracket, (back, y, tyre), 0.012, Material.CAR_PAINT)
         parts.tube(bracket * 0.15 + saddle * 0.85, (back, y, tyre), 0.011, Material.CAR_PAINT)
-    parts.ellipsoid((0.14, 0.075, 0.04), saddle + (-0.02, 0, 0.05), Material.DARK_PLASTIC, rings=4)
-    bar = head_high + (0.03, 0, 0.1)
+    parts.ellipsoid((0.14, 0.075, 0.04), saddle + _xyz(-0.02, 0, 0.05), Material.DARK_PLASTIC, rings=4)
+    bar = head_high + _xyz(0.03, 0, 0.1)
     parts.tube(head_high, bar, 0.015, Material.METAL)
-    parts.polyline([bar, bar + (0.0, 0.2, 0.03), (0.34, 0.29, bar[2] + 0.03)], 0.014, Material.METAL, both=True)
+    parts.polyline([bar, bar + _xyz(0.0, 0.2, 0.03), (0.34, 0.29, bar[2] + 0.03)], 0.014, Material.METAL, both=True)
     crank = rng.uniform(0, 2 * np.pi)
     arm = np.array([np.cos(crank), 0, np.sin(crank)]) * 0.17
-    parts.tube(bracket + (0, -0.055, 0), bracket + (0, -0.045, 0), 0.09, Material.METAL, sides=10)
+    parts.tube(bracket + _xyz(0, -0.055, 0), bracket + _xyz(0, -0.045, 0), 0.09, Material.METAL, sides=10)
     for side in (1, -1):
         y = np.array([0, 0.07 * side, 0])
         parts.tube(bracket + y, bracket + y + side * arm, 0.012, Material.METAL)
@@ -103,7 +109,7 @@ def _add_bicycle(parts: Assembly, rng: np.random.Generator) -> float:
     if rng.random() < 0.6:
         parts.box((0.36, 0.13, 0.02), (back - 0.05, 0, 0.74), Material.METAL)  # luggage carrier
         parts.tube((back - 0.1, 0.06, 0.74), (back, 0.06, tyre), 0.008, Material.METAL, both=True)
-    parts.box((0.04, 0.06, 0.06), head_high + (0.07, 0, 0.0), Material.HEADLIGHT)
+    parts.box((0.04, 0.06, 0.06), head_high + _xyz(0.07, 0, 0.0), Material.HEADLIGHT)
     parts.box((0.03, 0.07, 0.05), (back - 0.24, 0, 0.70), Material.TAILLIGHT)
     parts.tube((back - 0.23, 0, 0.70), saddle * 0.7 + bracket * 0.3, 0.008, Material.METAL)
     return crank

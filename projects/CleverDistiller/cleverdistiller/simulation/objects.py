@@ -37,8 +37,8 @@ class ObjectModel:
     Args:
         mesh (Mesh): Between ``-size / 2`` and ``size / 2`` in x and y, its lowest vertex ``GROUND_GAP_M`` above the
             ground; every triangle is of the object's class.
-        colours (dict[Material, tuple[float, float, float]]): RGB in 0..1 of the materials that have a colour of their
-            own in this object; others look as they always do.
+        colours (dict[Material, tuple[float, float, float]]): Linear RGB in 0..1 of the materials that have a colour
+            of their own in this object; others look as they always do.
         size_lwh_m (np.ndarray): (3,) length (along x), width, height of the mesh's bounds.
     """
 
@@ -68,7 +68,9 @@ def make_object(surface: SurfaceClass, rng: np.random.Generator) -> ObjectModel:
     if surface not in _MAKERS:
         names = ', '.join(each.name for each in OBJECT_CLASSES)
         raise InputError(f'surface {surface!r}', f'one of {names}', 'see props.py for things without a box')
-    mesh, colours = _MAKERS[surface](rng)
+    mesh, screen_colours = _MAKERS[surface](rng)
+    # Palettes are written as a screen shows them; light adds up linearly.
+    colours = {material: tuple(float(part) ** 2.2 for part in rgb) for material, rgb in screen_colours.items()}
     low, high = mesh.bounds()
     centre = (low.astype(float) + high) / 2
     mesh = mesh.moved((-centre[0], -centre[1], GROUND_GAP_M - float(low[2])))

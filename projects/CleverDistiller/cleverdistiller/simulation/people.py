@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def pedestrian(rng: np.random.Generator) -> tuple[Mesh, Colours]:
         height, np.array([0, 0, hips_z]), np.array([lean, 0, hips_z + 0.53 * s]), np.array(ankles), np.array(hands)
     )
     parts = Assembly(SurfaceClass.PEDESTRIAN)
-    add_person(parts, pose, helmet=None)
+    add_person(parts, pose, 'hair')
     luggage = rng.random()
     if luggage < 0.2:  # rucksack
         parts.box((0.16 * s, 0.28 * s, 0.42 * s), (lean / 2 - 0.19 * s, 0, hips_z + 0.33 * s), Material.DARK_PLASTIC)
@@ -81,14 +82,20 @@ def pedestrian(rng: np.random.Generator) -> tuple[Mesh, Colours]:
     return parts.mesh(), clothes(rng)
 
 
-def add_person(parts: Assembly, pose: Pose, helmet: Material | None) -> None:
-    """Add a figure; with ``helmet`` the hair is that material and larger."""
+def add_person(parts: Assembly, pose: Pose, headgear: Literal['hair', 'helmet', 'full-face helmet']) -> None:
+    """Add a figure in a pose; a helmet is of CAR_PAINT, the colour of the machine that the person rides.
+
+    Args:
+        parts (Assembly): What the figure is added to.
+        pose (Pose): Where its limbs end.
+        headgear (str): What covers its head.
+    """
     s = pose.height_m / 1.75
     hips, neck = np.asarray(pose.hips_m, float), np.asarray(pose.neck_m, float)
     spine = (neck - hips) / np.linalg.norm(neck - hips)
     left = np.array([0.0, 1.0, 0.0])
     front = np.cross(left, spine)
-    shoulders = neck - 0.05 * s * spine
+    shoulders = neck - 0.075 * s * spine
     _add_torso(parts, hips, neck, front, s)
     for side, ankle, hand in zip((1, -1), pose.ankles_m, pose.hands_m):
         hip = hips + side * 0.09 * s * left
@@ -98,19 +105,29 @@ def add_person(parts: Assembly, pose: Pose, helmet: Material | None) -> None:
         parts.tube(knee, ankle, 0.062 * s, Material.CLOTH_LOWER, sides=8, end_radius_m=0.045 * s)
         shoe = ankle + np.array([0.06, 0, -0.035]) * s
         parts.ellipsoid((0.14 * s, 0.05 * s, 0.05 * s), shoe, Material.DARK_PLASTIC, rings=4)
-        shoulder = shoulders + side * 0.19 * s * left
+        shoulder = shoulders + side * 0.185 * s * left
         elbow = _joint(shoulder, hand, 0.29 * s, 0.27 * s, np.array([-1.0, 0.5 * side, -0.6]))
-        parts.ellipsoid((0.07 * s,) * 3, shoulder, Material.CLOTH_UPPER, rings=4)
+        parts.ellipsoid((0.062 * s,) * 3, shoulder, Material.CLOTH_UPPER, rings=4)
         parts.tube(shoulder, elbow, 0.056 * s, Material.CLOTH_UPPER, sides=7, end_radius_m=0.046 * s)
         parts.tube(elbow, hand, 0.046 * s, Material.CLOTH_UPPER, sides=7, end_radius_m=0.035 * s)
         parts.ellipsoid((0.05 * s, 0.03 * s, 0.055 * s), hand, Material.SKIN, rings=4, sides=6)
-    head = neck + np.array([0.03, 0, 0.19]) * s
-    parts.tube(neck - 0.04 * s * spine, head, 0.055 * s, Material.SKIN, sides=7)
-    parts.ellipsoid((0.098 * s, 0.078 * s, 0.125 * s), head, Material.SKIN)
-    if helmet is None:
-        parts.ellipsoid((0.1 * s, 0.086 * s, 0.1 * s), head + np.array([-0.022, 0, 0.04]) * s, Material.DARK_PLASTIC)
+    _add_head(parts, neck, spine, s, headgear)
+
+
+def _add_head(parts: Assembly, neck: np.ndarray, spine: np.ndarray, s: float, headgear: str) -> None:
+    h = s**0.5  # children have large heads
+    head = neck + np.array([0.03 * h, 0, 0.09 * s + 0.08 * h])
+    at = lambda x, z: head + np.array([x, 0, z]) * h
+    parts.tube(neck - 0.04 * s * spine, head, 0.053 * h, Material.SKIN, sides=7)
+    if headgear == 'full-face helmet':
+        parts.ellipsoid((0.145 * h, 0.122 * h, 0.15 * h), at(-0.01, 0.02), Material.CAR_PAINT, rings=8, sides=12)
+        parts.ellipsoid((0.08 * h, 0.1 * h, 0.05 * h), at(0.07, 0.03), Material.DARK_PLASTIC)  # visor
+        return
+    parts.ellipsoid((0.098 * h, 0.078 * h, 0.125 * h), head, Material.SKIN)
+    if headgear == 'helmet':
+        parts.ellipsoid((0.14 * h, 0.11 * h, 0.1 * h), at(-0.015, 0.06), Material.CAR_PAINT)
     else:
-        parts.ellipsoid((0.14 * s, 0.115 * s, 0.11 * s), head + np.array([-0.015, 0, 0.06]) * s, helmet)
+        parts.ellipsoid((0.1 * h, 0.086 * h, 0.1 * h), at(-0.022, 0.04), Material.DARK_PLASTIC)
 
 
 def _add_torso(parts: Assembly, hips: np.ndarray, neck: np.ndarray, front: np.ndarray, s: float) -> None:
@@ -125,7 +142,8 @@ def _add_torso(parts: Assembly, hips: np.ndarray, neck: np.ndarray, front: np.nd
         parts.loft(np.stack(sections), material)
 
     skin([(-0.17, 0.08, 0.1), (-0.05, 0.125, 0.175), (0.1, 0.125, 0.17)], Material.CLOTH_LOWER)
-    jacket = [(0.02, 0.13, 0.18), (0.3, 0.115, 0.16), (0.65, 0.135, 0.195), (0.9, 0.11, 0.2), (1.02, 0.06, 0.08)]
+    jacket = [(0.02, 0.13, 0.18), (0.3, 0.115, 0.16), (0.65, 0.13, 0.19), (0.87, 0.11, 0.195), (0.98, 0.07, 0.11)]
+    jacket += [(1.04, 0.05, 0.06)]
     skin(jacket, Material.CLOTH_UPPER)
 
 

@@ -50,7 +50,7 @@ def _broad_leaved(rng: np.random.Generator) -> Mesh:
             centre = np.array([bend[0] + out * np.cos(angle), bend[1] + out * np.sin(angle), crown + low])
             radius = spread * rng.uniform(0.5, 0.66)
         wood.tube(bend, centre, girth * 0.55, Material.BARK, sides=5, end_radius_m=girth * 0.2)
-        _add_foliage(leaves, rng, centre, radius * np.array([1, 1, rng.uniform(0.8, 1.05)]), tufts=40)
+        _add_foliage(leaves, rng, centre, radius * np.array([1, 1, rng.uniform(0.8, 1.05)]), tufts=48)
     return Mesh.join([wood.mesh(), leaves.mesh()])
 
 
@@ -92,7 +92,7 @@ def _add_foliage(
     way = rng.normal(size=(tufts, 3))
     way /= np.linalg.norm(way, axis=1, keepdims=True)
     middles = centre_m + way * radii_m * rng.uniform(0.78, 1.05, (tufts, 1))
-    size = np.cbrt(radii_m.prod()) * rng.uniform(0.14, 0.3, (tufts, 1, 1))
+    size = np.cbrt(radii_m.prod()) * rng.uniform(0.12, 0.26, (tufts, 1, 1))
     # A tuft is a flat, skewed tetrahedron.
     corners = np.array([[1, 0, -0.3], [-0.5, 0.87, -0.3], [-0.5, -0.87, -0.3], [0, 0, 0.6]])
     turns = np.linalg.qr(rng.normal(size=(tufts, 3, 3)))[0]
@@ -227,7 +227,8 @@ def _add_flat_roof(parts: Assembly, rng: np.random.Generator, length_m: float, d
         parts.box((length_m + 0.2, wide, rim), (0, side * (depth_m / 2 - 0.05), height_m + rim / 2), Material.CONCRETE)
         parts.box((wide, depth_m - 0.4, rim), (side * (length_m / 2 - 0.05), 0, height_m + rim / 2), Material.CONCRETE)
     share = rng.uniform(-0.25, 0.25, (3, 2)) * (length_m, depth_m)
-    parts.box((3.0, 2.6, 2.4), (*share[0], height_m + 1.2), Material.PLASTER)
+    if length_m > 12:
+        parts.box((3.0, 2.6, 2.4), (*share[0], height_m + 1.2), Material.PLASTER)
     for x, y in share[1:]:
         parts.box((1.6, 1.1, 1.0), (x, y, height_m + 0.5), Material.METAL)
 
@@ -304,7 +305,9 @@ def pole(rng: np.random.Generator) -> Mesh:
 
 
 def traffic_light(rng: np.random.Generator) -> Mesh:
-    """A traffic light that looks along x: one head on the pole, on some a second one on an arm to the left.
+    """A traffic light that looks along x: one head on the pole, on some a second one on an arm.
+
+    The arm reaches towards -y: over the lane of those who drive towards it and keep to the right.
 
     Args:
         rng (np.random.Generator): Decides the arm and which lamp is lit.
@@ -318,8 +321,8 @@ def traffic_light(rng: np.random.Generator) -> Mesh:
     if rng.random() < 0.4:
         arm = rng.uniform(2.5, 4.5)
         mast.cylinder(0.09, 5.9, (0, 0, 0), Material.METAL, sides=8)
-        mast.tube((0, 0, 5.7), (0, arm, 5.85), 0.06, Material.METAL)
-        _add_lamps(head, 0, arm - 0.2, 5.45, lit)
+        mast.tube((0, 0, 5.7), (0, -arm, 5.85), 0.06, Material.METAL)
+        _add_lamps(head, 0, 0.2 - arm, 5.45, lit)
     else:
         mast.cylinder(0.06, 3.5, (0, 0, 0), Material.METAL, sides=8)
     _add_lamps(head, 0.1, 0, 2.9, lit)
@@ -356,10 +359,10 @@ def sign(rng: np.random.Generator) -> Mesh:
         angle = np.pi / 2 + np.arange(corners) * 2 * np.pi / corners
         outline = radius * np.stack([np.cos(angle), np.sin(angle)], 1)
     # Seen from ahead y runs to the right.
-    face = np.insert(outline + (0, height), 0, 0.05, axis=1)
+    face = np.insert(outline + np.array([0, height]), 0, 0.05, axis=1)
     mast.cylinder(0.035, height + np.ptp(outline[:, 1]) / 2, (0, 0, 0), Material.METAL, sides=8)
     plate.slab(face, 0.012, Material.METAL)
-    plate.slab(face + (0.012, 0, 0), 0.006, Material.SIGN_FACE)
+    plate.slab(face + np.array([0.012, 0, 0]), 0.006, Material.SIGN_FACE)
     return Mesh.join([mast.mesh(), plate.mesh()])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from cleverdistiller.simulation.assembly import Assembly
@@ -18,7 +20,7 @@ def traffic_cone(rng: np.random.Generator) -> tuple[Mesh, Colours]:
     parts.box((foot, foot, 0.05), (0, 0, 0.025), Material.DARK_PLASTIC)
     radius = lambda share: 0.4 * foot + (0.03 - 0.4 * foot) * share
     cuts = [0, 0.32, 0.5, 0.62, 0.78, 1]
-    for i, (low, high) in enumerate(zip(cuts[:-1], cuts[1:])):
+    for i, (low, high) in enumerate(pairwise(cuts)):
         material = Material.REFLECTIVE_WHITE if i % 2 else Material.ORANGE_PLASTIC
         base = (0, 0, 0.05 + low * (height - 0.05))
         parts.cylinder(radius(low), (high - low) * (height - 0.05), base, material, sides=14, top_radius_m=radius(high))

@@ -6,6 +6,7 @@ x forward, y left, z up; metres. Numbers are proportions of real vehicles, drawn
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -185,7 +186,7 @@ def _add_cabin(parts: Assembly, shape: _CarShape, x_of, width: float, height: fl
     for start, end in zip(starts, ends):
         corners = [(end(z_low), z_low), (end(z_high), z_high), (start(z_high), z_high), (start(z_low), z_low)]
         # Seen from the left the front is on the left: this order is counter-clockwise.
-        parts.slab([(x, half_at(z), z) for x, z in corners[::-1]][::-1], 0.01, Material.GLASS, both=True)
+        parts.slab([(x, half_at(z), z) for x, z in corners], 0.01, Material.GLASS, both=True)
     for (x0, z0), (x1, z1), sign in (
         ((front, foot), (roof_front, crown), 1),
         ((back, foot), (roof_back, crown - 0.02), -1),
@@ -200,20 +201,40 @@ def _add_cabin(parts: Assembly, shape: _CarShape, x_of, width: float, height: fl
 def _add_car_ends(parts: Assembly, shape: _CarShape, length: float, width: float) -> None:
     """Lights, grille, bumpers, plates and mirrors."""
     nose, tail = length / 2, -length / 2
-    lamp_z, end_half = shape.nose_m - 0.1, 0.40 * width
-    parts.box((0.1, 0.34, 0.13), (nose - 0.085, end_half - 0.06, lamp_z), Material.HEADLIGHT, both=True)
-    parts.box((0.04, 0.8, 0.14), (nose - 0.005, 0, lamp_z - 0.06), Material.DARK_PLASTIC)
-    parts.box((0.05, 1.1, 0.12), (nose - 0.005, 0, 0.42), Material.DARK_PLASTIC)
-    parts.box((0.02, 0.5, 0.11), (nose + 0.02, 0, 0.50), Material.REFLECTIVE_WHITE)
-    lamp_z = shape.tail_m - 0.17
-    tall = 0.34 if shape is _VAN else 0.16
-    parts.box(
-        (0.12, 0.30, tall), (tail + 0.05, end_half - 0.09, lamp_z - tall / 2 + 0.08), Material.TAILLIGHT, both=True
-    )
-    parts.box((0.05, 1.3, 0.16), (tail + 0.01, 0, 0.44), Material.DARK_PLASTIC)
-    parts.box((0.02, 0.5, 0.11), (tail - 0.01, 0, 0.64), Material.REFLECTIVE_WHITE)
+    half = width / 2
+    # Lamps on the flat end and around the rounded corner, whose outline _add_car_body gives.
+    low, high = shape.nose_m - 0.21, shape.nose_m - 0.11
+    front = [
+        (nose, 0.44 * half),
+        (nose, 0.74 * half),
+        (nose - 0.012 * length, 0.84 * half),
+        (nose - 0.045 * length, 0.94 * half),
+    ]
+    _add_lamp(parts, front, low, high, Material.HEADLIGHT)
+    low, high = shape.tail_m - (0.55 if shape is _VAN else 0.31), shape.tail_m - 0.15
+    back = [
+        (tail, 0.44 * half),
+        (tail, 0.8 * half),
+        (tail + 0.008 * length, 0.86 * half),
+        (tail + 0.03 * length, 0.93 * half),
+    ]
+    _add_lamp(parts, back, low, high, Material.TAILLIGHT)
+    parts.box((0.04, 0.7 * half, 0.12), (nose - 0.005, 0, shape.nose_m - 0.16), Material.DARK_PLASTIC)
+    parts.box((0.05, 1.25 * half, 0.12), (nose - 0.005, 0, 0.42), Material.DARK_PLASTIC)
+    parts.box((0.02, 0.5, 0.11), (nose + 0.02, 0, 0.45), Material.REFLECTIVE_WHITE)
+    parts.box((0.05, 1.5 * half, 0.16), (tail + 0.01, 0, 0.44), Material.DARK_PLASTIC)
+    parts.box((0.02, 0.5, 0.11), (tail - 0.01, 0, 0.62), Material.REFLECTIVE_WHITE)
     mirror_x = length * (0.5 - shape.cowl) - 0.3
-    parts.box((0.1, 0.17, 0.12), (mirror_x, width / 2 + 0.015, shape.belt_m + 0.07), Material.CAR_PAINT, both=True)
+    parts.box((0.1, 0.16, 0.12), (mirror_x, 0.95 * half + 0.035, shape.belt_m + 0.07), Material.CAR_PAINT, both=True)
+
+
+def _add_lamp(
+    parts: Assembly, outline_xy: list[tuple[float, float]], low_m: float, high_m: float, material: Material
+) -> None:
+    """Panes on the body along an outline seen from above, from the middle of the car to its left side; and mirrored."""
+    for (x0, y0), (x1, y1) in pairwise(outline_xy):
+        corners = [(x0, y0, low_m), (x1, y1, low_m), (x1, y1, high_m), (x0, y0, high_m)]
+        parts.slab(corners if x0 > 0 else corners[::-1], 0.015, material, both=True)
 
 
 def truck(rng: np.random.Generator) -> tuple[Mesh, Colours]:
@@ -244,7 +265,7 @@ def truck(rng: np.random.Generator) -> tuple[Mesh, Colours]:
     if rng.random() < 0.65:
         top = rng.uniform(3.1, 3.35)
         parts.box((bed, width + 0.06, top - bed_z), (middle, 0, (top + bed_z) / 2), Material.CANVAS)
-        for z in (bed_z + 0.06, top - 0.05):
+        for z in (bed_z + 0.06, top - 0.03):
             parts.box((bed + 0.02, width + 0.09, 0.1), (middle, 0, z), Material.METAL)
         for x in (bed_front - 0.03, tail + 0.03):
             parts.box((0.08, width + 0.1, top - bed_z), (x, 0, (top + bed_z) / 2), Material.METAL)
@@ -285,7 +306,7 @@ def _add_cab(parts: Assembly, nose: float, cab: float, width: float, top: float,
         [(x_at(z0), -y0, z0), (x_at(z0), y0, z0), (x_at(z1), y1, z1), (x_at(z1), -y1, z1)], 0.015, Material.GLASS
     )
     window = [(x_at(z0) - 0.12, z0), (x_at(z1) - 0.14, z1), (back + 0.75, z1), (back + 0.75, z0)]
-    parts.slab([(x, half_at(z), z) for x, z in window[::-1]][::-1], 0.015, Material.GLASS, both=True)
+    parts.slab([(x, half_at(z), z) for x, z in window[::-1]], 0.015, Material.GLASS, both=True)
     parts.box((0.05, width * 0.72, 0.4), (nose + 0.005, 0, 1.2), Material.DARK_PLASTIC)
     parts.box((0.08, width + 0.02, 0.28), (nose + 0.03, 0, 0.52), Material.DARK_PLASTIC)
     parts.box((0.06, 0.36, 0.18), (nose + 0.01, width / 2 - 0.24, 0.78), Material.HEADLIGHT, both=True)
@@ -324,13 +345,14 @@ def bus(rng: np.random.Generator) -> tuple[Mesh, Colours]:
         parts.slab(corners[::side][::-1], 0.015, material)
 
     doors = [nose - 1.0, (axles[0] + axles[1]) / 2 - 0.2, axles[1] - 1.55]
-    panes = 8
-    pitch = (length - 0.7) / panes
-    for i in range(panes):
-        front, back = nose - 0.35 - i * pitch, nose - 0.35 - (i + 1) * pitch + 0.09
-        side_panel(front, back, 1.45, height - 0.5, 1, Material.GLASS)
-        if not any(back - 0.65 < x < front + 0.65 for x in doors):
-            side_panel(front, back, 1.45, height - 0.5, -1, Material.GLASS)
+    ends = [nose - 0.35, *[x + side * 0.72 for x in doors for side in (1, -1)], tail + 0.35]
+    for side, edges in ((1, [ends[0], ends[-1]]), (-1, ends)):
+        for front, back in zip(edges[::2], edges[1::2]):
+            panes = round((front - back) / 1.4)
+            for i in range(panes):
+                pitch = (front - back) / panes
+                start = front - i * pitch
+                side_panel(start - 0.04, start - pitch + 0.04, 1.45, height - 0.5, side, Material.GLASS)
     for x in doors:
         for leaf in (0.05, -0.62):
             parts.box(
@@ -376,7 +398,7 @@ def trailer(rng: np.random.Generator) -> tuple[Mesh, Colours]:
     drawbar = 1.5
     front, tail = length / 2 - drawbar, -length / 2
     middle, bed, floor = (front + tail) / 2, front - tail, 1.15
-    parts.box((bed, width, top - floor), (middle, 0, (top + floor) / 2), Material.CANVAS)
+    parts.box((bed - 0.03, width, top - floor), (middle, 0, (top + floor) / 2), Material.CANVAS)
     for x in np.linspace(front - 0.05, tail + 0.05, 5):  # posts
         parts.box((0.1, width + 0.03, top - floor), (x, 0, (top + floor) / 2), Material.METAL)
     for z in (floor + 0.07, top - 0.05):
@@ -449,7 +471,7 @@ def _add_excavator(parts: Assembly, rng: np.random.Generator) -> None:
 
 def _add_bucket(parts: Assembly, back_xz: list, lip_xz: tuple[float, float], width_m: float) -> None:
     """A shell along ``back_xz`` and two cheeks that close it towards ``lip_xz``; open in front."""
-    for start, end in zip(back_xz[:-1], back_xz[1:]):
+    for start, end in pairwise(back_xz):
         parts.beam(start, end, (0.06, 0.06), width_m, Material.METAL)
     parts.extrude([*back_xz, lip_xz], 0.05, Material.YELLOW_PAINT, y_m=width_m / 2, both=True)
     parts.beam(back_xz[-1], lip_xz, (0.05, 0.05), 0.05, Material.METAL, y_m=width_m / 4, both=True)
@@ -469,7 +491,7 @@ def _add_wheel_loader(parts: Assembly, rng: np.random.Generator) -> None:
     parts.extrude(cab, 1.45, Material.YELLOW_PAINT, top_width_m=1.3)
     half_at = lambda z: 0.725 - 0.075 * (z - 1.0) / 2.1
     pane = [(0.42, 1.75), (0.24, 2.95), (-0.62, 2.95), (-0.68, 1.75)]
-    parts.slab([(x, half_at(z), z) for x, z in pane], 0.012, Material.GLASS, both=True)
+    parts.slab([(x, half_at(z), z) for x, z in pane[::-1]], 0.012, Material.GLASS, both=True)
     front = [(0.6, 1.82), (0.375, 2.98)]
     corners = [(x, side * (half_at(z) - 0.08), z) for (x, z), sides in zip(front, ((-1, 1), (1, -1))) for side in sides]
     parts.slab(corners, 0.015, Material.GLASS)
