@@ -14,7 +14,9 @@ from waymo_open_dataset.utils import frame_utils
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.simulation.frame import CameraImage, LidarScan, ObjectState, SimulatedFrame
+from cleverdistiller.simulation.lidar import scan
 from cleverdistiller.simulation.rigs import WAYMO
+from cleverdistiller.simulation.scene import Scene
 from cleverdistiller.simulation.surfaces import SurfaceClass
 from cleverdistiller.simulation.writers.waymo_writer import SCENES_APART_S, START_S, WaymoWriter
 
@@ -92,7 +94,7 @@ def make_scan(rng):
     rider = np.flatnonzero(instance == RIDER)
     keep = np.ones(len(column), bool)
     keep[rider[3:]] = False  # three points: a hard label
-    scan = LidarScan(
+    sweep = LidarScan(
         time_s=FRAME_S,
         ego2world=ego2world,
         points_lidar_m=moved(points_world_m, np.linalg.inv(ego2world @ LIDAR.lidar2ego)).astype(np.float32),
@@ -105,8 +107,8 @@ def make_scan(rng):
         instance=instance,
         echo=echo.astype(np.uint8),
     )
-    arrays = {name: value[keep] for name, value in vars(scan).items() if len(np.shape(value)) and name != 'ego2world'}
-    return replace(scan, **arrays)
+    arrays = {name: value[keep] for name, value in vars(sweep).items() if len(np.shape(value)) and name != 'ego2world'}
+    return replace(sweep, **arrays)
 
 
 def make_images():
@@ -152,26 +154,48 @@ def record(writer):
 
 @pytest.fixture(scope='module')
 def parsed(record):
+    return parse(record)
+
+
+def parse(record):
     with pytest.MonkeyPatch.context() as patch:
         # Waymo's reader hands over a bytearray, which today's protobuf refuses.
         patch.setattr(frame_utils, 'bytearray', bytes, raising=False)
         return frame_utils.parse_range_image_and_camera_projection(record)
 
 
-def pixels_of(scan, echo):
+def pixels_of(sweep, echo):
     """(row, column) of the points of one return, in the order in which Waymo's code lists them."""
-    index = np.flatnonzero(scan.echo == echo)
-    row = 63 - scan.ring[index].astype(int)
-    return index[np.lexsort([scan.column[index], row])]
+    index = np.flatnonzero(sweep.echo == echo)
+    row = 63 - sweep.ring[index].astype(int)
+    return index[np.lexsort([sweep.column[index], row])]
+
+
+def read_points(record, parsed, echo):
+    ranges, projections, _, pose = parsed
+    [points_m], _ = frame_utils.convert_range_image_to_point_cloud(record, ranges, projections, pose, echo)
+    return points_m
 
 
 @pytest.mark.parametrize('echo', [0, 1])
 def test_waymos_code_finds_the_points(truth, record, parsed, echo):
-    ranges, projections, _, pose = parsed
-    [points_m], _ = frame_utils.convert_range_image_to_point_cloud(record, ranges, projections, pose, echo)
+    points_m = read_points(record, parsed, echo)
     expected_m = moved(truth.scan.points_lidar_m[pixels_of(truth.scan, echo)], LIDAR.lidar2ego)
     assert points_m.shape == expected_m.shape
     assert np.abs(points_m - expected_m).max() < 0.002
+
+
+def test_waymos_code_finds_the_points_of_a_simulated_sweep(truth, tmp_path):
+    scene = Scene(seed=7, index=0, duration_s=0.2)
+    sweep = scan(scene, LIDAR, FRAME_S)
+    frame = replace(truth, scan=sweep, objects=tuple(scene.objects_at(FRAME_S)))
+    WaymoWriter(tmp_path, scenes=1, frames=1, seed=7).write_frame(frame, scene)
+    record = Frame.FromString(next(tmp_path.rglob('*.frame')).read_bytes())
+    parsed = parse(record)
+    for echo in (0, 1):
+        expected_m = moved(sweep.points_lidar_m[pixels_of(sweep, echo)], LIDAR.lidar2ego)
+        assert len(expected_m) > 1000
+        assert np.abs(read_points(record, parsed, echo) - expected_m).max() < 0.002
 
 
 @pytest.mark.parametrize('echo', [0, 1])
@@ -248,9 +272,7 @@ def test_boxes_and_their_points(truth, record, parsed):
     kinds = [Label.TYPE_VEHICLE, Label.TYPE_CYCLIST, Label.TYPE_VEHICLE]
     assert [label.type for label in record.laser_labels] == kinds
     pose = np.reshape(record.pose.transform, (4, 4))
-    points = np.concatenate(
-        [frame_utils.convert_range_image_to_point_cloud(record, *parsed[:2], parsed[3], echo)[0][0] for echo in (0, 1)]
-    )
+    points = np.concatenate([read_points(record, parsed, echo) for echo in (0, 1)])
     states = {state.instance: state for state in OBJECTS}
     for label, instance in zip(record.laser_labels, (CAR, RIDER, CLOSE_BUS)):
         box, thing = label.box, states[instance]
@@ -271,6 +293,11 @@ def test_boxes_and_their_points(truth, record, parsed):
     assert record.laser_labels[1].detection_difficulty_level == Label.LEVEL_2
 
 
+def met_after_s(sweep, instance):
+    """A simulated frame has its objects where the beams met them, not where they were at the frame's time."""
+    return sweep.fired_s[sweep.instance == instance].mean()
+
+
 def test_camera_synced_box_moves_with_the_object(truth, tmp_path):
     late = replace(truth.images['FRONT'], time_s=FRAME_S + 0.5)
     frame = replace(truth, images={**truth.images, 'FRONT': late})
@@ -281,7 +308,8 @@ def test_camera_synced_box_moves_with_the_object(truth, tmp_path):
     assert car.most_visible_camera_name == 'FRONT' and not bus.most_visible_camera_name
     synced = np.array([car.camera_synced_box.center_x, car.camera_synced_box.center_y, car.camera_synced_box.center_z])
     pose = np.reshape(record.pose.transform, (4, 4))
-    assert np.allclose(moved(synced, pose), OBJECTS[0].centre_world_m + np.array([-3.0, 1.0, 0.0]))
+    passed_s = 0.5 - met_after_s(truth.scan, CAR)
+    assert np.allclose(moved(synced, pose), OBJECTS[0].centre_world_m + OBJECTS[0].velocity_world_mps * passed_s)
 
 
 def test_camera_labels_surround_the_visible_pixels(record):
@@ -299,8 +327,9 @@ def test_projected_boxes(truth, record):
     car, camera, image = OBJECTS[0], WAYMO.cameras[0], truth.images['FRONT']
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
     corners = moved(signs * car.size_lwh_m / 2, car.object2world)
+    corners = corners - car.velocity_world_mps * met_after_s(truth.scan, CAR)  # this shutter opens at the frame's time
     x, y, z = moved(corners, np.linalg.inv(image.ego2world @ camera.cam2ego)).T
-    u, v = 2055 * x / z + 940, 2055 * y / z + 640
+    u, v = 2055 * x / z + 940.5, 2055 * y / z + 640.5  # counted from the image's edges
     box = boxes['simulated-7-0-1_FRONT']
     assert np.allclose([box.center_x, box.length], [(u.min() + u.max()) / 2, np.ptp(u)])
     assert np.allclose([box.center_y, box.width], [(v.min() + v.max()) / 2, np.ptp(v)])

@@ -10,7 +10,7 @@ from scipy.ndimage import find_objects
 from waymo_open_dataset.dataset_pb2 import CameraLabels, CameraName
 from waymo_open_dataset.label_pb2 import Label
 
-from cleverdistiller.simulation.frame import CameraImage, ObjectState, SimulatedFrame
+from cleverdistiller.simulation.frame import CameraImage, LidarScan, ObjectState, SimulatedFrame
 from cleverdistiller.simulation.rigs import CameraModel, Rig
 from cleverdistiller.simulation.surfaces import SurfaceClass
 from cleverdistiller.simulation.writers.waymo_lidar import pixels
@@ -63,10 +63,10 @@ def laser_labels(frame: SimulatedFrame, rig: Rig, name_of: Callable[[int], str])
         if np.hypot(*centre_m[:2]) > FARTHEST_M or not own.any():
             continue
         heading = _heading(state.yaw_world, world2vehicle)
-        inside = _inside(points_vehicle_m, centre_m, state.size_lwh_m, heading)
-        if not (inside & own).any():
+        inside = _indices_inside(points_vehicle_m, centre_m, state.size_lwh_m, heading)
+        if not own[inside].any():
             continue
-        count = int(inside.sum())
+        count = len(inside)
         speed = state.velocity_world_mps
         label = Label(
             box=_box_3d(centre_m, state.size_lwh_m, heading),
@@ -79,7 +79,7 @@ def laser_labels(frame: SimulatedFrame, rig: Rig, name_of: Callable[[int], str])
         )
         camera = _most_visible_camera(state.instance, frame.images)
         if camera:
-            delay_s = frame.images[camera].time_s - scan.time_s
+            delay_s = frame.images[camera].time_s - met_s(scan, state.instance)
             synced_m = centre_m + world2vehicle[:3, :3] @ state.velocity_world_mps * delay_s
             label.most_visible_camera_name = camera
             label.camera_synced_box.CopyFrom(_box_3d(synced_m, state.size_lwh_m, heading))
@@ -109,7 +109,7 @@ def projected_labels(
         image = frame.images[camera.name]
         here = CameraLabels(name=CameraName.Name.Value(camera.name))
         for state in states:
-            extent_px = projected_extent(state, image, frame.scan.time_s, camera)
+            extent_px = projected_extent(state, image, met_s(frame.scan, state.instance), camera)
             if extent_px is not None:
                 here.labels.add(
                     box=_box_2d(*extent_px),
@@ -153,6 +153,11 @@ def camera_labels(
                 label.association.laser_object_id = name
         found.append(here)
     return found
+
+
+def met_s(scan: LidarScan, instance: int) -> float:
+    """When the beams met an object, on average: a frame's objects are where they were then."""
+    return scan.time_s + float(scan.fired_s[scan.instance == instance].mean())
 
 
 def projected_extent(
@@ -203,11 +208,14 @@ def _heading(yaw_world: float, world2vehicle: np.ndarray) -> float:
     return -np.pi if heading == np.pi else heading
 
 
-def _inside(points_m: np.ndarray, centre_m: np.ndarray, size_lwh_m: np.ndarray, heading: float) -> np.ndarray:
-    offset_m = points_m - centre_m
+def _indices_inside(points_m: np.ndarray, centre_m: np.ndarray, size_lwh_m: np.ndarray, heading: float) -> np.ndarray:
+    reach_m = np.linalg.norm(size_lwh_m) / 2
+    near = np.flatnonzero(np.abs(points_m[:, 0] - centre_m[0]) <= reach_m)  # most points are far from most boxes
+    near = near[np.abs(points_m[near, 1] - centre_m[1]) <= reach_m]
+    x, y, z = (points_m[near] - centre_m).T
     cos, sin = np.cos(heading), np.sin(heading)
-    along, across = offset_m[:, 0] * cos + offset_m[:, 1] * sin, offset_m[:, 1] * cos - offset_m[:, 0] * sin
-    return (np.abs(np.column_stack([along, across, offset_m[:, 2]])) <= np.asarray(size_lwh_m) / 2).all(1)
+    offset_m = np.column_stack([x * cos + y * sin, y * cos - x * sin, z])  # along, across, up
+    return near[(np.abs(offset_m) <= np.asarray(size_lwh_m) / 2).all(1)]
 
 
 def _box_3d(centre_m: np.ndarray, size_lwh_m: np.ndarray, heading: float) -> Label.Box:

@@ -16,6 +16,7 @@ NO_RETURN = -1.0
 OUTSIDE_NO_LABEL_ZONES = -1.0
 NO_ELONGATION = 0.0  # the shape of a pulse is not simulated
 BRIGHTEST = 0.9999  # of the intensity, which is unbounded above in Waymo's records
+EDGE_PX = 0.5  # Waymo's 0 is the outer edge of the first pixel; that of ``CameraModel`` is its middle
 
 _SEGMENTATION_OF = {
     SurfaceClass.SKY: Segmentation.TYPE_UNDEFINED,  # no ray ends there
@@ -135,12 +136,12 @@ def camera_projections(
         inside = ((uv_px >= 0) & (uv_px < camera.size_hw[::-1])).all(1)
         free = free[inside]
         found[free, taken[free], 0] = CameraName.Name.Value(camera.name)
-        found[free, taken[free], 1:] = uv_px[inside]  # whole pixels: the fraction falls away
+        found[free, taken[free], 1:] = uv_px[inside]  # the fraction falls away: the pixel that the point lies in
         taken[free] += 1
     return found.reshape(-1, 6)
 
 
 def pixels(points_cam_m: np.ndarray, camera: CameraModel) -> np.ndarray:
-    """(N, 2) column and row of (N, 3) points in front of a camera; 0 is the left or upper edge of the first pixel."""
+    """(N, 2) column and row of (N, 3) points in front of a camera, as Waymo counts them: from the image's edges."""
     homogeneous = points_cam_m @ camera.cam2img.T
-    return homogeneous[:, :2] / homogeneous[:, 2:]
+    return homogeneous[:, :2] / homogeneous[:, 2:] + EDGE_PX

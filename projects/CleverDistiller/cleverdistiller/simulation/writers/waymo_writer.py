@@ -33,6 +33,7 @@ from cleverdistiller.simulation.rigs import WAYMO, CameraModel
 from cleverdistiller.simulation.scene import Scene
 from cleverdistiller.simulation.writers.waymo_labels import camera_labels, laser_labels, projected_labels
 from cleverdistiller.simulation.writers.waymo_lidar import (
+    EDGE_PX,
     camera_projections,
     pose_image,
     range_images,
@@ -219,7 +220,7 @@ def _calibration(camera: CameraModel) -> CameraCalibration:
     no_distortion = [0.0] * 5
     return CameraCalibration(
         name=CameraName.Name.Value(camera.name),
-        intrinsic=[k[0, 0], k[1, 1], k[0, 2], k[1, 2], *no_distortion],
+        intrinsic=[k[0, 0], k[1, 1], k[0, 2] + EDGE_PX, k[1, 2] + EDGE_PX, *no_distortion],
         extrinsic=_transform(camera.cam2ego @ WAYMO_CAM_TO_CAM),
         width=width,
         height=height,
