@@ -3,25 +3,32 @@
 python tools/visualize.py pairs CONFIG [--index 0] [--out pairs.png] [--cfg-options KEY=VALUE ...]
     The LiDAR points of one training frame on the images they are paired with, coloured by depth, drawn on
     images of --size rows and columns (the teacher itself sees 224 x 448).
+
+python tools/visualize.py frame ROOT [--format auto] [--index 0] [--points] [--version v1.0-mini] [--out frame.png]
+    One frame of a nuScenes, KITTI, SemanticKITTI or Waymo root, or of an mmdet3d info file, on one sheet: the
+    cameras with the 3D boxes, the frame from above, and how many points each class and boxes each type has.
+    Frames that tools/simulate.py made carry a banner that says so.
 """
 
 import argparse
 
 import numpy as np
 import torch
-from mmdet3d.registry import DATASETS
 from mmengine.config import Config, DictAction
-from mmengine.registry import init_default_scope
 
 from _packaged import clear_errors
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.ops.projection import project_points
-from cleverdistiller.visualization import draw_pairs
+from cleverdistiller.visualization import draw_frame, draw_pairs
+from cleverdistiller.visualization.readers import FORMATS, read_frame
 
 
 def pairs(args: argparse.Namespace) -> None:
     """Run the config's own loading and pairing steps on one frame and draw the result."""
+    from mmdet3d.registry import DATASETS
+    from mmengine.registry import init_default_scope
+
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.default_scope)
@@ -57,6 +64,16 @@ def pairs(args: argparse.Namespace) -> None:
     print(f'{len(found)} pairs of {len(frame["points"])} points in {len(frame["img"])} images: {args.out}')
 
 
+def frame(args: argparse.Namespace) -> None:
+    """Read one frame in its benchmark's own format and draw its sheet."""
+    view = read_frame(args.root, args.index, args.format, args.version)
+    picture = draw_frame(view, points=args.points, reach_m=args.reach)
+    with replace_when_complete(args.out) as temporary:
+        picture.save(temporary, format='PNG')
+    origin = ' (simulated: says nothing about real roads)' if view.simulated else ''
+    print(f'{view.title}{origin}: {len(view.points_lidar_m)} points, {len(view.box_names)} boxes: {args.out}')
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest='command', required=True)
@@ -67,6 +84,15 @@ def main() -> None:
     command.add_argument('--out', default='pairs.png')
     command.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     command.set_defaults(run=pairs)
+    command = commands.add_parser('frame', help='one frame of any format on one sheet')
+    command.add_argument('root', help="a benchmark's folder, one .tfrecord, or one info file .pkl")
+    command.add_argument('--format', default='auto', help=f'auto or one of {", ".join(FORMATS)}')
+    command.add_argument('--index', type=int, default=0, help='number of the frame, from 0')
+    command.add_argument('--version', help="of nuScenes' tables, where a root has more than one")
+    command.add_argument('--points', action='store_true', help='draw the points on the pictures too')
+    command.add_argument('--reach', type=float, default=50.0, metavar='METRES', help='of the view from above')
+    command.add_argument('--out', default='frame.png')
+    command.set_defaults(run=frame)
     args = parser.parse_args()
     with clear_errors():
         args.run(args)

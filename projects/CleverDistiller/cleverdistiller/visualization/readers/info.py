@@ -1,0 +1,120 @@
+"""Frames of an mmdet3d v2 info file whose boxes are in the LiDAR's frame, as nuScenes' are."""
+
+import math
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+from cleverdistiller.errors import InputError
+from cleverdistiller.visualization.camera_view import CameraView
+from cleverdistiller.visualization.frame_view import FrameView
+from cleverdistiller.visualization.readers.files import choose, existing, read_numbers, read_picture
+from cleverdistiller.visualization.readers.label_set import NUSCENES
+
+ROWS = (('CAM_FRONT_LEFT', 'CAM_FRONT', 'CAM_FRONT_RIGHT'), ('CAM_BACK_LEFT', 'CAM_BACK', 'CAM_BACK_RIGHT'))
+BOXES_IN_CAMERA_FRAME = ('kitti', 'waymo')  # mmdet3d's name of the dataset
+
+
+def read(root: Path, index: int) -> FrameView:
+    """Read frame ``index`` of the info file ``root``, or of the only one in the folder ``root``.
+
+    Raises:
+        InputError: See :func:`read_frame`; also for info files of KITTI and Waymo.
+    """
+    path, info = _open_info(root)
+    meta = info.get('metainfo', {})
+    dataset = str(meta.get('dataset', 'unknown dataset'))
+    if dataset.lower() in BOXES_IN_CAMERA_FRAME:
+        raise InputError(
+            f'{path} of {dataset}, whose boxes are in the camera frame',
+            "an info file with boxes in the LiDAR's frame, as nuScenes' are",
+            f"give the benchmark's own folder with --format {dataset.lower()}",
+        )
+    record = choose(info['data_list'], index, path)
+    names = {number: name for name, number in meta.get('categories', {}).items()}
+    instances = [instance for instance in record.get('instances', ()) if 'bbox_3d' in instance]
+    boxes = np.array([instance['bbox_3d'] for instance in instances], float).reshape(-1, 7)
+    box_names = [names.get(instance['bbox_label_3d'], 'other') for instance in instances]
+    title = f'{dataset} {meta.get("version", "")} info {path.name}  frame {index}  {record.get("token", "")}'
+    return view_of_record(path.parent, record, title, boxes, box_names)
+
+
+def view_of_record(root: Path, record: dict, title: str, boxes_lidar_m: np.ndarray, box_names: list[str]) -> FrameView:
+    """Open the files of one record of a v2 info file.
+
+    Args:
+        root (Path): What its paths are relative to. A bare file name is also looked for where nuScenes keeps it.
+        record (dict): A row of ``data_list``.
+        title (str): Of the frame.
+        boxes_lidar_m (np.ndarray): (M, 7), see :class:`FrameView`.
+        box_names (list[str]): M types.
+
+    Returns:
+        FrameView: The frame.
+
+    Raises:
+        InputError: If a file is missing or damaged.
+    """
+    lidar = record['lidar_points']
+    points = read_numbers(_find(root, lidar['lidar_path'], 'samples/LIDAR_TOP'), np.float32, lidar['num_pts_feats'])
+    labels = None
+    if record.get('pts_semantic_mask_path'):
+        mask = _find(root, record['pts_semantic_mask_path'], 'lidarseg/*')
+        labels = NUSCENES.decode(read_numbers(mask, np.uint8, 1)[:, 0])
+    cameras = {
+        name: CameraView(
+            name,
+            read_picture(_find(root, image['img_path'], f'samples/{name}')),
+            np.array(image['cam2img'], float)[:3, :3],
+            np.array(image['lidar2cam'], float),
+        )
+        for name, image in record['images'].items()
+        if image.get('img_path')
+    }
+    # x of a nuScenes LiDAR looks right; the record says so, and a record without a pose has its x ahead.
+    lidar2ego = np.array(lidar.get('lidar2ego', np.eye(4)), float)
+    ahead_lidar = lidar2ego[0, :3]  # the car's x axis, seen by the sensor
+    return FrameView(
+        title=title,
+        camera_rows=_rows(cameras),
+        points_lidar_m=np.ascontiguousarray(points[:, :3]),
+        labels=labels,
+        class_names=NUSCENES.names,
+        boxes_lidar_m=boxes_lidar_m,
+        box_names=tuple(box_names),
+        ahead_yaw=math.atan2(ahead_lidar[1], ahead_lidar[0]),
+    )
+
+
+def _rows(cameras: dict[str, CameraView]) -> tuple[tuple[CameraView, ...], ...]:
+    """nuScenes' cameras where they look, any others in rows of three."""
+    if cameras.keys() == {name for row in ROWS for name in row}:
+        return tuple(tuple(cameras[name] for name in row) for row in ROWS)
+    views = tuple(cameras.values())
+    return tuple(views[first : first + 3] for first in range(0, len(views), 3))
+
+
+def _open_info(root: Path) -> tuple[Path, dict]:
+    paths = [root] if root.suffix == '.pkl' else sorted(root.glob('*.pkl'))
+    infos = {}
+    for path in paths:
+        try:
+            content = pickle.loads(existing(path).read_bytes())
+        except (pickle.UnpicklingError, EOFError, AttributeError, ImportError) as error:
+            raise InputError(f'{path} ({error})', 'an mmdet3d v2 info file', 'make it again') from error
+        if isinstance(content, dict) and 'data_list' in content:  # not a ground-truth database
+            infos[path] = content
+    if len(infos) != 1:
+        raise InputError(
+            f'{root} with {len(infos)} info files: {", ".join(path.name for path in infos)}',
+            'one mmdet3d v2 info file (a dict with data_list)',
+            'name one info file as ROOT',
+        )
+    return infos.popitem()
+
+
+def _find(root: Path, name: str, folder: str) -> Path:
+    """``name`` below ``root``, or below a ``folder`` of it (a pattern) where info files leave the folder out."""
+    places = [root / name, *(place / name for place in root.glob(folder))]
+    return next((place for place in places if place.is_file()), None) or existing(places[0])

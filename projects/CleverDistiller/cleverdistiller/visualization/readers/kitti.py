@@ -1,0 +1,76 @@
+"""Frames of KITTI's object benchmark, from its own text files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cleverdistiller.errors import InputError
+from cleverdistiller.visualization.camera_view import CameraView
+from cleverdistiller.visualization.frame_view import FrameView
+from cleverdistiller.visualization.readers.files import (
+    choose,
+    existing,
+    read_calibration,
+    read_numbers,
+    read_picture,
+    square,
+)
+
+
+def read(root: Path, index: int) -> FrameView:
+    """Read frame ``index`` of ``training``, by number, then of ``testing``, which has no boxes.
+
+    Raises:
+        InputError: See :func:`read_frame`.
+    """
+    sweeps = [path for part in ('training', 'testing') for path in sorted((root / part / 'velodyne').glob('*.bin'))]
+    sweep = choose(sweeps, index, root)
+    part, number = sweep.parent.parent, sweep.stem
+    calibration = read_calibration(part / 'calib' / f'{number}.txt')
+    lidar2rect = square(calibration['R0_rect']) @ square(calibration['Tr_velo_to_cam'])
+    boxes, names = np.zeros((0, 7)), ()
+    if part.name == 'training':
+        boxes, names = _read_boxes(part / 'label_2' / f'{number}.txt', np.linalg.inv(lidar2rect))
+    return FrameView(
+        title=f'KITTI object  {part.name}  frame {number}',
+        camera_rows=((view_through(calibration['P2'], lidar2rect, part / 'image_2' / f'{number}.png'),),),
+        points_lidar_m=np.ascontiguousarray(read_numbers(sweep, np.float32, 4)[:, :3]),
+        labels=None,
+        class_names=(),
+        boxes_lidar_m=boxes,
+        box_names=names,
+    )
+
+
+def view_through(p2: np.ndarray, lidar2rect: np.ndarray, picture: Path) -> CameraView:
+    """KITTI's left colour camera.
+
+    Args:
+        p2 (np.ndarray): (3, 4) projection from the frame of camera 0: intrinsics times [I | shift].
+        lidar2rect (np.ndarray): (4, 4) from the LiDAR's frame to camera 0's, rectified.
+        picture (Path): The file.
+
+    Returns:
+        CameraView: With the camera's own shift in its ``lidar2cam``.
+    """
+    rect2cam = np.eye(4)
+    rect2cam[:3, 3] = np.linalg.solve(p2[:, :3], p2[:, 3])
+    return CameraView('image_2', read_picture(picture), p2[:, :3], rect2cam @ lidar2rect)
+
+
+def _read_boxes(path: Path, rect2lidar: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(M, 7) boxes in the LiDAR's frame with their types; DontCare regions have no box."""
+    boxes, names = [], []
+    for line in existing(path).read_text().splitlines():
+        name, *numbers = line.split()
+        if name == 'DontCare':
+            continue
+        if len(numbers) < 14:
+            raise InputError(f'{path} with the line {line!r}', '15 columns', 'unpack the label archive again')
+        height, width, length, x, y, z, turn = map(float, numbers[7:14])
+        # Given are the middle of the floor and a turn about the camera's y axis, which looks down.
+        middle = rect2lidar @ (x, y - height / 2, z, 1)
+        heading = rect2lidar[:3, :3] @ (np.cos(turn), 0, -np.sin(turn))
+        boxes.append([*middle[:3], length, width, height, np.arctan2(heading[1], heading[0])])
+        names.append(name)
+    return np.array(boxes, float).reshape(-1, 7), tuple(names)

@@ -1,0 +1,42 @@
+"""Sweeps of SemanticKITTI, from its own files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cleverdistiller.visualization.frame_view import FrameView
+from cleverdistiller.visualization.readers.files import choose, read_calibration, read_numbers, square
+from cleverdistiller.visualization.readers.kitti import view_through
+from cleverdistiller.visualization.readers.label_set import SEMANTIC_KITTI
+
+SEMANTIC_BITS = 0xFFFF  # the other half of a label is the instance
+
+
+def read(root: Path, index: int) -> FrameView:
+    """Read sweep ``index``, sequence after sequence. Sequences without a ``labels`` folder are test ones.
+
+    The picture is shown where KITTI's odometry images lie beside the sweeps; there are no boxes.
+
+    Raises:
+        InputError: See :func:`read_frame`.
+    """
+    sweep = choose(sorted((root / 'sequences').glob('*/velodyne/*.bin')), index, root)
+    sequence = sweep.parent.parent
+    labels = None
+    if (sequence / 'labels').is_dir():
+        raw = read_numbers(sequence / 'labels' / f'{sweep.stem}.label', np.uint32, 1)[:, 0]
+        labels = SEMANTIC_KITTI.decode(raw & SEMANTIC_BITS)
+    cameras = ()
+    if (sequence / 'image_2').is_dir():
+        calibration = read_calibration(sequence / 'calib.txt')
+        picture = sequence / 'image_2' / f'{sweep.stem}.png'
+        cameras = ((view_through(calibration['P2'], square(calibration['Tr']), picture),),)
+    return FrameView(
+        title=f'SemanticKITTI  sequence {sequence.name}  frame {sweep.stem}',
+        camera_rows=cameras,
+        points_lidar_m=np.ascontiguousarray(read_numbers(sweep, np.float32, 4)[:, :3]),
+        labels=labels,
+        class_names=SEMANTIC_KITTI.names,
+        boxes_lidar_m=np.zeros((0, 7)),
+        box_names=(),
+    )
