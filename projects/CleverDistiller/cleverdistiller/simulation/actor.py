@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cleverdistiller.simulation.frame import ObjectState
 from cleverdistiller.simulation.ground import Ground
 from cleverdistiller.simulation.objects import ObjectModel
 from cleverdistiller.simulation.surfaces import SurfaceClass
@@ -36,21 +35,6 @@ class Actor:
     turn: float
     parked: bool
 
-    def state(self, ground: Ground, time_s: float) -> ObjectState:
-        """Where it is, its box and its speed."""
-        (xy, later), (yaw, _) = ground.road.at(*self._places(np.array([time_s, time_s + 0.05])))
-        foot = float(ground.height(xy)[0])
-        velocity = (*((later - xy) / 0.05), 0.0) if any(self.speed_mps) else (0.0, 0.0, 0.0)
-        return ObjectState(
-            instance=self.instance,
-            surface=self.surface,
-            centre_world_m=np.array([*xy, foot]) + self.model.middle_m,
-            size_lwh_m=self.model.size_lwh_m,
-            yaw_world=float((yaw + self.turn + np.pi) % (2 * np.pi) - np.pi),
-            velocity_world_mps=np.array(velocity),
-            parked=self.parked,
-        )
-
     def footprint(self, ground: Ground, times_s: np.ndarray) -> tuple[np.ndarray, float]:
         """Cover its outline with three discs.
 
@@ -61,12 +45,9 @@ class Actor:
         Returns:
             tuple[np.ndarray, float]: (T, 3, 2) middles in world metres, and their radius.
         """
-        xy, heading = ground.road.at(*self._places(times_s))
+        along = self.along_m + self.speed_mps[0] * times_s
+        xy, heading = ground.road.at(along, self.lateral_m + self.speed_mps[1] * times_s)
         length, width = self.model.size_lwh_m[:2]
         ahead = np.stack([np.cos(heading + self.turn), np.sin(heading + self.turn)], -1)
         reach = max(length - width, 0.0) / 2
         return xy[:, None] + ahead[:, None] * (np.array([-1, 0, 1]) * reach)[None, :, None], width / 2
-
-    def _places(self, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(along, lateral) at each time."""
-        return self.along_m + self.speed_mps[0] * times_s, self.lateral_m + self.speed_mps[1] * times_s

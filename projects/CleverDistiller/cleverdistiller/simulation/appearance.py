@@ -7,7 +7,7 @@ from cleverdistiller.simulation.surfaces import Material
 # Material -> colour, LiDAR reflectivity in 0..1, contrast of the surface's texture, its grain in metres.
 _TABLE = {
     Material.NONE: ((0.5, 0.5, 0.5), 0.3, 0.0, 1.0),
-    Material.ASPHALT: ((0.105, 0.105, 0.11), 0.10, 0.30, 0.9),
+    Material.ASPHALT: ((0.105, 0.105, 0.11), 0.14, 0.30, 0.9),
     Material.ROAD_PAINT: ((0.66, 0.66, 0.62), 0.65, 0.25, 0.6),
     Material.CONCRETE: ((0.40, 0.39, 0.36), 0.38, 0.20, 1.5),
     Material.PAVING: ((0.33, 0.29, 0.25), 0.30, 0.18, 1.2),

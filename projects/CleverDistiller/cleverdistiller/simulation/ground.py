@@ -13,9 +13,10 @@ from cleverdistiller.simulation.road import LANE_M, SIDE_STREET_HALF_M, STEP_M, 
 from cleverdistiller.simulation.surfaces import Material, SurfaceClass
 
 CELL_M = 0.5
-MARGIN_M = 115.0  # beyond the centreline: farther than any LiDAR sees
+MARGIN_M = 105.0  # beyond the centreline: farther than any LiDAR sees
 KERB_M = 0.13
 CORNER_RADIUS_M = 5.0
+USED_M = 27.0  # behind the sidewalk; farther back all is green
 BLOCK_M = 26.0  # the land beside the road changes its use at most this often
 
 # Use of the land behind the sidewalk -> its surface and material.
@@ -110,6 +111,7 @@ class Ground:
         surface[walk], material[walk] = SurfaceClass.SIDEWALK, Material.PAVING
         beyond = np.flatnonzero(edge >= self.sidewalk_m)
         use = self.block(along[beyond], lateral[beyond])
+        use = np.where(edge[beyond] < self.sidewalk_m + USED_M, use, LAND_NAMES.index('gardens'))
         surface[beyond] = np.array([LAND[name][0] for name in LAND_NAMES], np.uint8)[use]
         material[beyond] = np.array([LAND[name][1] for name in LAND_NAMES], np.uint8)[use]
         bays = beyond[self._is_bay_line(along[beyond], lateral[beyond], use)]
@@ -197,7 +199,8 @@ def make_ground(rng: np.random.Generator, road: Road, land: np.ndarray) -> tuple
     flat = torch.from_numpy(np.stack([along, lateral, side_street, height]).astype(np.float32)).reshape(4, rows, cols)
     ground = Ground(road, sidewalk_m, land, flat)
     edge = ground.edge_distance(lateral, side_street)
-    height = height + KERB_M * np.clip(edge / 0.4, 0, 1)
+    rise = np.clip((edge + 0.1) / 1.2, 0, 1)  # steeper than the grid can show would look jagged
+    height = height + KERB_M * rise * rise * (3 - 2 * rise)
     rough = np.clip((edge - sidewalk_m - 2) / 6, 0, 1) * (ground.block(along, lateral) == LAND_NAMES.index('park'))
     bumps = rng.normal(size=(rows // 8 + 2, cols // 8 + 2)).astype(np.float32)
     bumps = torch.nn.functional.interpolate(

@@ -4,7 +4,7 @@ import numpy as np
 
 from cleverdistiller.simulation.ground import BLOCK_M, LAND_NAMES
 
-SHARES = {'houses': 0.38, 'gardens': 0.26, 'park': 0.12, 'car park': 0.10, 'plaza': 0.10, 'works': 0.04}
+SHARES = {'houses': 0.34, 'gardens': 0.32, 'park': 0.14, 'car park': 0.08, 'plaza': 0.09, 'works': 0.03}
 
 
 def draw_land(rng: np.random.Generator, length_m: float, busy_m: tuple[float, float]) -> np.ndarray:

@@ -129,7 +129,7 @@ def _nuscenes() -> Rig:
         range_m=(1.0, 100.0),
         noise_m=0.02,
         dropout=0.02,
-        gain=0.25,
+        gain=0.42,
     )
     rows = [
         # name, focal, centre, yaw, pitch, mounting, shutter before the sweep's end
@@ -181,7 +181,7 @@ def _kitti() -> Rig:
         range_m=(2.0, 80.0),
         noise_m=0.015,
         dropout=0.03,
-        gain=0.8,
+        gain=1.3,
     )
     intrinsics = KITTI_P2[:, :3]
     rect2cam = rigid(np.eye(3), tuple(np.linalg.solve(intrinsics, KITTI_P2[:, 3])))
@@ -210,7 +210,7 @@ def _waymo() -> Rig:
         range_m=(1.0, 75.0),
         noise_m=0.012,
         dropout=0.02,
-        gain=0.6,
+        gain=0.9,
         returns=2,
     )
     rows = [

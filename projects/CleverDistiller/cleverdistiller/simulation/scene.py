@@ -17,6 +17,7 @@ from cleverdistiller.simulation.traffic import populate
 
 BEHIND_M, AHEAD_M = 95.0, 125.0  # of street before the drive's start and after its end
 SEEN_M = 110.0  # objects farther away are left out of a frame
+VELOCITY_STEP_S = 0.05
 
 
 class Scene:
@@ -51,6 +52,9 @@ class Scene:
         scenery, colour = build_scenery(rng, self.ground, layout)
         self.actors: dict[int, Actor] = populate(rng, self.ground, layout, self._start_m, drive_m, self.speed_mps)
 
+        self._actor_list = list(self.actors.values())
+        self._actor_places = np.array([(a.along_m, a.lateral_m) for a in self._actor_list]).T  # (2, A)
+        self._actor_speeds = np.array([a.speed_mps for a in self._actor_list]).T
         self._shapes: dict[int, tuple[MeshIndex, np.ndarray]] = {}
         ground_mesh = self.ground.mesh()
         self.ground_triangles = len(ground_mesh)
@@ -93,8 +97,30 @@ class Scene:
     def objects_at(self, time_s: float) -> list[ObjectState]:
         """Every object near the car at ``time_s``, by instance."""
         here = self.ego2world(np.array([time_s]))[0, :2, 3]
-        states = [actor.state(self.ground, time_s) for actor in self.actors.values()]
-        return [state for state in states if np.linalg.norm(state.centre_world_m[:2] - here) < SEEN_M]
+        xy, heading = self._actors_at(time_s)
+        later, _ = self._actors_at(time_s + VELOCITY_STEP_S)
+        velocity = (later - xy) / VELOCITY_STEP_S
+        foot = self.ground.height(xy)
+        states = []
+        for i in np.flatnonzero(np.linalg.norm(xy - here, axis=1) < SEEN_M):
+            actor = self._actor_list[i]
+            states.append(
+                ObjectState(
+                    instance=actor.instance,
+                    surface=actor.surface,
+                    centre_world_m=np.array([*xy[i], foot[i]]) + actor.model.middle_m,
+                    size_lwh_m=actor.model.size_lwh_m,
+                    yaw_world=float((heading[i] + actor.turn + np.pi) % (2 * np.pi) - np.pi),
+                    velocity_world_mps=np.array([*velocity[i], 0.0]),
+                    parked=actor.parked,
+                )
+            )
+        return states
+
+    def _actors_at(self, time_s: float) -> tuple[np.ndarray, np.ndarray]:
+        """(A, 2) places of all actors and (A,) heading of the road there."""
+        along, lateral = self._actor_places + self._actor_speeds * time_s
+        return self.road.at(along, lateral)
 
     def shape(self, instance: int) -> tuple[MeshIndex, np.ndarray]:
         """Triangles of an object in its own frame, and their (T, 3) linear RGB."""

@@ -7,8 +7,10 @@ import numpy as np
 from cleverdistiller.simulation import appearance, props
 from cleverdistiller.simulation.ground import BLOCK_M, LAND_NAMES, Ground
 from cleverdistiller.simulation.layout import Layout
-from cleverdistiller.simulation.mesh import Mesh
-from cleverdistiller.simulation.surfaces import Material
+from cleverdistiller.simulation.mesh import Mesh, from_faces
+from cleverdistiller.simulation.surfaces import Material, SurfaceClass
+
+HILLS_M = 220.0  # beyond the ground's corners
 
 HOUSE_TINTS = np.array(
     [(1.2, 1.15, 1.0), (1.0, 0.75, 0.5), (0.8, 0.8, 0.85), (1.1, 0.9, 0.65), (0.75, 0.45, 0.35), (0.95, 1.0, 0.9)]
@@ -31,6 +33,7 @@ def build_scenery(rng: np.random.Generator, ground: Ground, layout: Layout) -> t
         builder.furnish_kerb(side)
         for block in range(ground.land.shape[1]):
             builder.furnish_block(side, block)
+    builder.close_the_horizon()
     return Mesh.join(builder.meshes), np.concatenate(builder.colours)
 
 
@@ -68,7 +71,7 @@ class _Builder:
         if use == 'houses':
             self._houses(start, side, edge + rng.uniform(0.3, 2.5), high_m=(7, 20))
         elif use == 'gardens':
-            self._enclosure(start, side, edge + 0.3)
+            self._enclosure(start, side, edge + 0.7)
             self._houses(start, side, edge + rng.uniform(7, 11), high_m=(5, 9), gap_m=5.0)
             for _ in range(4):
                 self._tree(start + rng.uniform(1, BLOCK_M - 1), side, edge + rng.uniform(2.5, 6), scale=0.7)
@@ -90,6 +93,21 @@ class _Builder:
             self._enclosure(start, side, edge + 22.0, kind='fence')
         if use not in ('car park',) and rng.random() < 0.8:  # what closes the view farther back
             self._houses(start, side, edge + rng.uniform(32, 55), high_m=(8, 28))
+
+    def close_the_horizon(self) -> None:
+        """A ring of wooded hills, out of every LiDAR's reach."""
+        rng, extent = self.rng, np.array(self.ground.extent_m)
+        angle = np.linspace(0, 2 * np.pi, 181)
+        waves = sum(rng.uniform(2, 9) * np.sin(k * angle + rng.uniform(0, 2 * np.pi)) for k in (3, 5, 9, 17))
+        top = 16 + waves + rng.uniform(0, 4, len(angle))
+        top[-1] = top[0]
+        circle = np.stack([np.cos(angle), np.sin(angle)], 1) * (np.hypot(*extent) / 2 + HILLS_M) + extent / 2
+        low, high = (np.concatenate([circle, z[:, None]], 1) for z in (np.full_like(top, -5.0), np.maximum(top, 3.0)))
+        n = len(angle)
+        quads = [t for i in range(n - 1) for t in ((i, i + n, i + 1), (i + 1, i + n, i + n + 1))]
+        mesh = from_faces(np.concatenate([low, high]), quads, SurfaceClass.VEGETATION, Material.FOLIAGE)
+        self.meshes.append(mesh)
+        self.colours.append(appearance.COLOUR[mesh.material])
 
     def _houses(self, start: float, side: int, near: float, high_m: tuple[float, float], gap_m: float = 0.4) -> None:
         along = start

@@ -39,6 +39,11 @@ def textured(hits: Hits) -> np.ndarray:
     return colour
 
 
+def clouds(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(N,) cover of the sky, about -1 to 1, at places (N,) on a high flat ceiling in multiples of its height."""
+    return 0.7 * _noise(x * 1.1, y * 1.1) + 0.3 * _noise(x * 4.3 + 0.3, y * 4.3) + 0.5 * _noise(x * 0.35, y * 0.35)
+
+
 def surface_coordinates(point_m: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two coordinates (K,) along the surface in metres: x, y on flat ones, else along the wall and up."""
     flat = np.abs(normal[:, 2]) > 0.7

@@ -10,6 +10,7 @@ import numpy as np
 from cleverdistiller.simulation import appearance
 from cleverdistiller.simulation.raycast import NOTHING, MeshIndex
 from cleverdistiller.simulation.scene import Scene
+from cleverdistiller.simulation.surfaces import Material, SurfaceClass
 
 HORIZON_TRIANGLES = 2  # the last ones of the ground's mesh
 
@@ -90,36 +91,53 @@ def trace(scene: Scene, origins_m: np.ndarray, directions: np.ndarray, visits: I
     distance, triangle, owner = distance[rows], triangle[rows], owner[rows]
     towards = directions[rows]
     point = origins_m[rows] + towards * distance[:, None]
-    fixed = scene.fixed
-    triangle_of_fixed = np.where(owner == 0, triangle, 0)
-    surface = fixed.mesh.surface[triangle_of_fixed]
-    material = fixed.mesh.material[triangle_of_fixed]
-    normal = fixed.normals[triangle_of_fixed]
-    colour = scene.fixed_colour[triangle_of_fixed]
+    surface, material = np.empty((2, len(rows)), np.uint8)
+    normal, colour = np.empty((2, len(rows), 3), np.float32)
     texture = point.copy()
 
-    on_ground = np.flatnonzero((owner == 0) & (triangle < scene.ground_triangles))
-    near = on_ground[triangle[on_ground] < scene.ground_triangles - HORIZON_TRIANGLES]
-    surface[near], material[near] = scene.ground.surface(point[near, :2])
-    normal[on_ground] = (0, 0, 1)  # a grid would show as facets
-    colour[on_ground] = appearance.COLOUR[material[on_ground]]
-    order = np.argsort(owner, kind='stable')
-    starts = np.searchsorted(owner[order], [visit.instance for visit in visits], 'left')
-    ends = np.searchsorted(owner[order], [visit.instance for visit in visits], 'right')
+    is_ground = (owner == 0) & (triangle < scene.ground_triangles)
+    ground = np.flatnonzero(is_ground)
+    near = triangle[ground] < scene.ground_triangles - HORIZON_TRIANGLES
+    what, of = scene.ground.surface(point[ground, :2])
+    surface[ground] = np.where(near, what, SurfaceClass.TERRAIN)
+    material[ground] = np.where(near, of, Material.GRASS)
+    normal[ground] = (0, 0, 1)  # the grid would show as facets
+    colour[ground] = appearance.COLOUR[material[ground]]
+
+    other = np.flatnonzero((owner == 0) & ~is_ground)
+    _fill(scene.fixed, scene.fixed_colour, triangle, other, surface, material, normal, colour)
+    owned = np.flatnonzero(owner)
+    owned = owned[np.argsort(owner[owned], kind='stable')]
+    names = [visit.instance for visit in visits]
+    starts, ends = (np.searchsorted(owner[owned], names, side) for side in ('left', 'right'))
     place = np.zeros(len(directions), np.int64)
     for visit, start, end in zip(visits, starts, ends):
-        mine = order[start:end]
+        mine = owned[start:end]
         if not len(mine):
             continue
-        at = triangle[mine]
-        surface[mine], material[mine] = visit.index.mesh.surface[at], visit.index.mesh.material[at]
-        normal[mine] = visit.index.normals[at] @ visit.rotation.T.astype(np.float32)
-        colour[mine] = visit.colour[at]
+        _fill(visit.index, visit.colour, triangle, mine, surface, material, normal, colour)
+        normal[mine] = normal[mine] @ visit.rotation.T.astype(np.float32)
         origin = visit.origin_world_m
         if origin.ndim == 2:  # of the rays that hit, among those that might have
             place[visit.rows] = np.arange(len(visit.rows))
             origin = origin[place[rows[mine]]]
         texture[mine] = (point[mine] - origin) @ visit.rotation
-    away = (normal * towards).sum(1) > 0
+    away = np.flatnonzero(np.einsum('ij,ij->i', normal, towards) > 0)
     normal[away] *= -1
     return Hits(rows, distance, point, texture, normal, colour, surface, material, owner, alone)
+
+
+def _fill(
+    index: MeshIndex,
+    index_colour: np.ndarray,
+    triangle: np.ndarray,
+    rows: np.ndarray,
+    surface: np.ndarray,
+    material: np.ndarray,
+    normal: np.ndarray,
+    colour: np.ndarray,
+) -> None:
+    """Copy what is known of the triangles that ``rows`` met."""
+    at = triangle[rows]
+    surface[rows], material[rows] = index.mesh.surface[at], index.mesh.material[at]
+    normal[rows], colour[rows] = index.normals[at], index_colour[at]

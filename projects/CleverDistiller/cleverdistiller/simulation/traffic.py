@@ -11,7 +11,7 @@ from cleverdistiller.simulation.objects import make_object
 from cleverdistiller.simulation.surfaces import OBJECT_CLASSES, SurfaceClass
 
 S = SurfaceClass
-DRIVING = {S.CAR: 0.74, S.TRUCK: 0.08, S.BUS: 0.06, S.MOTORCYCLIST: 0.07, S.TRAILER: 0.05}
+DRIVING = {S.CAR: 0.79, S.TRUCK: 0.05, S.BUS: 0.05, S.MOTORCYCLIST: 0.07, S.TRAILER: 0.04}
 ROADSIDE = {S.CAR: 0.84, S.TRUCK: 0.06, S.TRAILER: 0.03, S.MOTORCYCLE: 0.07}
 NEAR_M = 35.0  # every class stands this near the drive at least once
 
