@@ -22,7 +22,7 @@ def bicycle(rng: np.random.Generator) -> tuple[Mesh, Colours]:
     parts = Assembly(SurfaceClass.BICYCLE)
     _add_bicycle(parts, rng)
     parts.tube((-0.2, 0.04, 0.3), (-0.28, 0.24, 0.02), 0.012, Material.METAL)
-    return parts.mesh(), _paint(rng)
+    return _some_size(parts, rng), _paint(rng)
 
 
 def bicyclist(rng: np.random.Generator) -> tuple[Mesh, Colours]:
@@ -40,7 +40,7 @@ def bicyclist(rng: np.random.Generator) -> tuple[Mesh, Colours]:
     hands = np.array([[0.38, 0.27, 1.04], [0.38, -0.27, 1.04]])
     headgear = 'helmet' if rng.random() < 0.5 else 'hair'
     add_person(parts, Pose(height, hips, neck, ankles, hands), headgear)
-    return parts.mesh(), _paint(rng) | clothes(rng)
+    return _some_size(parts, rng), _paint(rng) | clothes(rng)
 
 
 def motorcycle(rng: np.random.Generator) -> tuple[Mesh, Colours]:
@@ -48,7 +48,7 @@ def motorcycle(rng: np.random.Generator) -> tuple[Mesh, Colours]:
     parts = Assembly(SurfaceClass.MOTORCYCLE)
     _add_motorcycle(parts)
     parts.tube((0, 0.15, 0.3), (-0.1, 0.32, 0.02), 0.02, Material.METAL)
-    return parts.mesh(), _paint(rng)
+    return _some_size(parts, rng), _paint(rng)
 
 
 def motorcyclist(rng: np.random.Generator) -> tuple[Mesh, Colours]:
@@ -62,7 +62,11 @@ def motorcyclist(rng: np.random.Generator) -> tuple[Mesh, Colours]:
     ankles = np.array([[-0.12, 0.22, 0.36], [-0.12, -0.22, 0.36]])
     hands = np.array([[0.42, 0.33, 1.04], [0.42, -0.33, 1.04]])
     add_person(parts, Pose(height, hips, neck, ankles, hands), 'full-face helmet')
-    return parts.mesh(), _paint(rng) | clothes(rng)
+    return _some_size(parts, rng), _paint(rng) | clothes(rng)
+
+
+def _some_size(parts: Assembly, rng: np.random.Generator) -> Mesh:
+    return parts.mesh().moved(scale=(rng.uniform(0.94, 1.05),) * 3)
 
 
 def _xyz(*xyz_m: float) -> np.ndarray:
