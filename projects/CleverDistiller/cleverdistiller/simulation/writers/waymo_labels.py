@@ -47,9 +47,9 @@ def laser_labels(frame: SimulatedFrame, rig: Rig, name_of: Callable[[int], str])
         name_of (Callable[[int], str]): Instance to the object's name in the records.
 
     Returns:
-        list[Label]: In the vehicle's frame at the sweep's time, with ``center_z`` in the middle of the box; speeds are
-        along the world's axes. ``camera_synced_box`` is where the object was at the shutter of the camera that sees
-        most of it.
+        list[Label]: In the vehicle's frame of the sweep, with ``center_z`` in the middle of the box; counts are of all
+        points in it, the road's too; speeds are along the world's axes. ``camera_synced_box`` is where the object was
+        at the shutter of the camera that sees most of it.
     """
     scan = frame.scan
     world2vehicle = np.linalg.inv(scan.ego2world)
