@@ -60,7 +60,9 @@ def expose(scene: Scene, camera: CameraModel, time_s: float) -> CameraImage:
         origins = np.broadcast_to(cam2world[:3, 3].astype(np.float32), directions.shape)
         hits = trace(scene, origins, directions, _visits(scene, windows, top, camera.size_hw))
         part = light[band]
-        part[:] = _sky(scene, directions)
+        missed = np.ones(len(part), bool)
+        missed[hits.rows] = False
+        part[missed] = _sky(scene, directions[missed])
         part[hits.rows] = _shade(scene, hits, directions, cols, shadows)
         depth[band][hits.rows], surface[band][hits.rows] = hits.distance, hits.surface
         instance[band][hits.rows] = hits.instance

@@ -16,7 +16,7 @@ from cleverdistiller.simulation.surfaces import SurfaceClass
 
 @dataclass(frozen=True)
 class ObjectState:
-    """One object at one time. The box is upright and tight around the object's mesh.
+    """One object at one time. The box is upright, and its sides are the extremes of the object's mesh.
 
     Args:
         instance (int): 1, 2, ... within the scene, the same in all its frames; 0 is the background.
@@ -118,7 +118,8 @@ class SimulatedFrame:
         time_s (float): Its time, which is its scan's.
         scan (LidarScan): The keyframe's sweep.
         images (dict[str, CameraImage]): Camera's name to image, in the rig's order.
-        objects (tuple[ObjectState, ...]): Every object of the scene near the car at ``time_s``, seen or not.
+        objects (tuple[ObjectState, ...]): Every object of the scene near the car, seen or not: where the beams met it
+            (a revolution takes time, and annotators fit boxes to points), or at ``time_s`` if none did.
         sweeps (tuple[LidarScan, ...]): Sweeps after the previous keyframe and before this one, oldest first.
     """
 

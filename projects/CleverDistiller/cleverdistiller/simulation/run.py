@@ -147,8 +147,8 @@ def _check_space(wanted: SimulatedSet, out: Path, frames: int) -> None:
 
 def _simulate_all(wanted: SimulatedSet, out: Path, todo: list[tuple[int, int]], workers: int) -> None:
     """Hand runs of frames to the workers, and show how far they are."""
-    # Several frames of one scene at a time: a worker builds the scene once for them.
-    longest = max(1, min(wanted.frames, -(-wanted.scenes * wanted.frames // (4 * workers))))
+    # Many frames of one scene at a time, because a worker builds the scene for them; equal work for all workers.
+    longest = -(-wanted.scenes * wanted.frames // (workers * -(-wanted.scenes // workers)))
     jobs = []
     for scene, frame in todo:
         if jobs and jobs[-1][0] == scene and jobs[-1][1][-1] == frame - 1 and len(jobs[-1][1]) < longest:

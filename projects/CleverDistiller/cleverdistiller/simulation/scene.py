@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from cleverdistiller.simulation import appearance
 from cleverdistiller.simulation.actor import Actor
 from cleverdistiller.simulation.frame import ObjectState
-from cleverdistiller.simulation.ground import STEP_M, make_ground
+from cleverdistiller.simulation.ground import CELL_M, make_ground
 from cleverdistiller.simulation.land import draw_land
 from cleverdistiller.simulation.layout import Layout
 from cleverdistiller.simulation.raycast import MeshIndex
-from cleverdistiller.simulation.road import make_road
+from cleverdistiller.simulation.road import STEP_M, make_road
 from cleverdistiller.simulation.scenery import build_scenery
 from cleverdistiller.simulation.traffic import populate
 
@@ -146,8 +147,10 @@ class Scene:
             np.ndarray: (H, W) bool; the lower left corner is the world's (0, 0).
         """
         width_m, height_m = self.ground.extent_m
-        x = (np.arange(int(width_m / metres_per_pixel)) + 0.5) * metres_per_pixel
-        y = (np.arange(int(height_m / metres_per_pixel)) + 0.5)[::-1] * metres_per_pixel
-        xy = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-        _, lateral, side_street, _ = self.ground.look_up(xy)
-        return (self.ground.edge_distance(lateral, side_street) < 0).reshape(len(y), len(x))
+        x = (np.arange(int(width_m / metres_per_pixel)) + 0.5) * metres_per_pixel / CELL_M
+        y = (np.arange(int(height_m / metres_per_pixel)) + 0.5)[::-1] * metres_per_pixel / CELL_M
+        _, lateral, side_street, _ = self.ground.table.numpy()
+        edge = self.ground.edge_distance(lateral, side_street).astype(np.float32)
+        # Row by row of the map: millions of pixels at once would take gigabytes.
+        row = lambda value: cv2.remap(edge, x[None].astype(np.float32), np.full((1, len(x)), value, np.float32), 1)[0]
+        return np.stack([row(value) < 0 for value in y])
