@@ -1,4 +1,4 @@
-"""Bicycles and motorcycles, parked or ridden. Each maker returns the mesh and the colours of its own.
+"""Bicycles and motorcycles, parked or ridden.
 
 x forward, y left, z up; metres; both wheels stand on z = 0.
 """
@@ -18,7 +18,14 @@ _FRAMES = ((0.10, 0.10, 0.12), (0.70, 0.10, 0.12), (0.12, 0.28, 0.55), (0.82, 0.
 
 
 def bicycle(rng: np.random.Generator) -> tuple[Mesh, Colours]:
-    """A parked bicycle, leaning on its kickstand."""
+    """A parked bicycle, leaning on its kickstand.
+
+    Args:
+        rng (np.random.Generator): Decides all that differs between two of them.
+
+    Returns:
+        tuple[Mesh, Colours]: Metres, x forward, standing on z = 0; RGB in 0..1 as a screen shows it.
+    """
     parts = Assembly(SurfaceClass.BICYCLE)
     _add_bicycle(parts, rng)
     parts.tube((-0.2, 0.04, 0.3), (-0.28, 0.24, 0.02), 0.012, Material.METAL)
@@ -26,7 +33,14 @@ def bicycle(rng: np.random.Generator) -> tuple[Mesh, Colours]:
 
 
 def bicyclist(rng: np.random.Generator) -> tuple[Mesh, Colours]:
-    """A bicycle and its rider."""
+    """A bicycle and its rider.
+
+    Args:
+        rng (np.random.Generator): Decides all that differs between two of them.
+
+    Returns:
+        tuple[Mesh, Colours]: Metres, x forward, standing on z = 0; RGB in 0..1 as a screen shows it.
+    """
     parts = Assembly(SurfaceClass.BICYCLIST)
     crank = _add_bicycle(parts, rng)
     pedals = np.array(
@@ -44,7 +58,14 @@ def bicyclist(rng: np.random.Generator) -> tuple[Mesh, Colours]:
 
 
 def motorcycle(rng: np.random.Generator) -> tuple[Mesh, Colours]:
-    """A parked motorcycle."""
+    """A parked motorcycle.
+
+    Args:
+        rng (np.random.Generator): Decides all that differs between two of them.
+
+    Returns:
+        tuple[Mesh, Colours]: Metres, x forward, standing on z = 0; RGB in 0..1 as a screen shows it.
+    """
     parts = Assembly(SurfaceClass.MOTORCYCLE)
     _add_motorcycle(parts)
     parts.tube((0, 0.15, 0.3), (-0.1, 0.32, 0.02), 0.02, Material.METAL)
@@ -52,7 +73,14 @@ def motorcycle(rng: np.random.Generator) -> tuple[Mesh, Colours]:
 
 
 def motorcyclist(rng: np.random.Generator) -> tuple[Mesh, Colours]:
-    """A motorcycle and its rider, who wears a helmet."""
+    """A motorcycle and its rider, who wears a helmet.
+
+    Args:
+        rng (np.random.Generator): Decides all that differs between two of them.
+
+    Returns:
+        tuple[Mesh, Colours]: Metres, x forward, standing on z = 0; RGB in 0..1 as a screen shows it.
+    """
     parts = Assembly(SurfaceClass.MOTORCYCLIST)
     _add_motorcycle(parts)
     height = rng.uniform(1.65, 1.85)

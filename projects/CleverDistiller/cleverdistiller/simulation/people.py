@@ -48,7 +48,14 @@ class Pose:
 
 
 def clothes(rng: np.random.Generator) -> Colours:
-    """Colours of a person's jacket, trousers and skin."""
+    """Colours of a person's jacket, trousers and skin.
+
+    Args:
+        rng (np.random.Generator): Chooses.
+
+    Returns:
+        Colours: RGB in 0..1 as a screen shows it.
+    """
     return {
         Material.CLOTH_UPPER: _UPPER[rng.integers(len(_UPPER))],
         Material.CLOTH_LOWER: _LOWER[rng.integers(len(_LOWER))],
@@ -57,7 +64,14 @@ def clothes(rng: np.random.Generator) -> Colours:
 
 
 def pedestrian(rng: np.random.Generator) -> tuple[Mesh, Colours]:
-    """Someone who stands or walks: an adult or a child, perhaps with a bag or a rucksack."""
+    """Someone who stands or walks: an adult or a child, perhaps with a bag or a rucksack.
+
+    Args:
+        rng (np.random.Generator): Decides all that differs between two of them.
+
+    Returns:
+        tuple[Mesh, Colours]: Metres, x forward, standing on z = 0; RGB in 0..1 as a screen shows it.
+    """
     height = rng.uniform(1.05, 1.4) if rng.random() < 0.15 else rng.uniform(1.54, 1.9)
     s = height / 1.75
     stride = rng.choice([0.06, 0.3, 0.5, 0.64]) * s

@@ -46,11 +46,11 @@ def _broad_leaved(rng: np.random.Generator) -> Mesh:
         else:
             angle = turn + 2 * np.pi * i / (blobs - 1) + rng.normal(0, 0.3)
             out = spread * rng.uniform(0.4, 0.62)
-            low = rng.uniform(-0.3, 0.25) * (height - fork)
+            low = rng.uniform(-0.24, 0.2) * (height - fork)
             centre = np.array([bend[0] + out * np.cos(angle), bend[1] + out * np.sin(angle), crown + low])
-            radius = spread * rng.uniform(0.5, 0.66)
+            radius = spread * rng.uniform(0.58, 0.74)
         wood.tube(bend, centre, girth * 0.55, Material.BARK, sides=5, end_radius_m=girth * 0.2)
-        _add_foliage(leaves, rng, centre, radius * np.array([1, 1, rng.uniform(0.8, 1.05)]), tufts=48)
+        _add_foliage(leaves, rng, centre, radius * np.array([1, 1, rng.uniform(0.8, 1.05)]), tufts=60)
     return Mesh.join([wood.mesh(), leaves.mesh()])
 
 
@@ -92,7 +92,7 @@ def _add_foliage(
     way = rng.normal(size=(tufts, 3))
     way /= np.linalg.norm(way, axis=1, keepdims=True)
     middles = centre_m + way * radii_m * rng.uniform(0.78, 1.05, (tufts, 1))
-    size = np.cbrt(radii_m.prod()) * rng.uniform(0.12, 0.26, (tufts, 1, 1))
+    size = np.cbrt(radii_m.prod()) * rng.uniform(0.1, 0.22, (tufts, 1, 1))
     # A tuft is a flat, skewed tetrahedron.
     corners = np.array([[1, 0, -0.3], [-0.5, 0.87, -0.3], [-0.5, -0.87, -0.3], [0, 0, 0.6]])
     turns = np.linalg.qr(rng.normal(size=(tufts, 3, 3)))[0]

@@ -14,7 +14,14 @@ Colours = dict[Material, tuple[float, float, float]]
 
 
 def traffic_cone(rng: np.random.Generator) -> tuple[Mesh, Colours]:
-    """An orange cone with white bands on a dark foot, 0.75 to 1 m high."""
+    """An orange cone with white bands on a dark foot, 0.75 to 1 m high.
+
+    Args:
+        rng (np.random.Generator): Decides all that differs between two of them.
+
+    Returns:
+        tuple[Mesh, Colours]: Metres, x forward, standing on z = 0; RGB in 0..1 as a screen shows it.
+    """
     parts = Assembly(SurfaceClass.TRAFFIC_CONE)
     height, foot = rng.uniform(0.75, 1.0), rng.uniform(0.36, 0.44)
     parts.box((foot, foot, 0.05), (0, 0, 0.025), Material.DARK_PLASTIC)
@@ -28,7 +35,14 @@ def traffic_cone(rng: np.random.Generator) -> tuple[Mesh, Colours]:
 
 
 def barrier(rng: np.random.Generator) -> tuple[Mesh, Colours]:
-    """A concrete or a plastic barrier of 1.5 to 2.5 m; its long side lies along x."""
+    """A concrete or a plastic barrier of 1.5 to 2.5 m; its long side lies along x.
+
+    Args:
+        rng (np.random.Generator): Decides all that differs between two of them.
+
+    Returns:
+        tuple[Mesh, Colours]: Metres, x forward, standing on z = 0; RGB in 0..1 as a screen shows it.
+    """
     parts = Assembly(SurfaceClass.BARRIER)
     length = rng.uniform(1.5, 2.5)
     if rng.random() < 0.5:

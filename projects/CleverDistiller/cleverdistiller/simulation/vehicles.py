@@ -1,4 +1,4 @@
-"""Cars, trucks, buses, trailers and construction vehicles. Each maker returns the mesh and the colours of its own.
+"""Cars, trucks, buses, trailers and construction vehicles.
 
 x forward, y left, z up; metres. Numbers are proportions of real vehicles, drawn at random within their usual spread.
 """
@@ -12,13 +12,14 @@ import numpy as np
 
 from cleverdistiller.simulation.assembly import Assembly
 from cleverdistiller.simulation.mesh import Mesh
+from cleverdistiller.simulation.shapes import loft
 from cleverdistiller.simulation.surfaces import Material, SurfaceClass
 
 Colours = dict[Material, tuple[float, float, float]]
 
 # Colour and its share of the cars on the road, in hundredths.
 _CAR_PAINTS = (
-    ((0.90, 0.90, 0.90), 26),
+    ((0.84, 0.84, 0.84), 26),
     ((0.10, 0.10, 0.11), 22),
     ((0.38, 0.39, 0.41), 17),
     ((0.68, 0.69, 0.71), 13),
@@ -103,11 +104,21 @@ _VAN = _CarShape(
     0.35,
     (0.43, 0.71),
 )
+# A car's corners seen from above: share of the length from its end, share of the half width.
+_NOSE_OUTLINE = ((0.0, 0.74), (0.012, 0.84), (0.045, 0.94))
+_TAIL_OUTLINE = ((0.0, 0.88), (0.008, 0.93), (0.03, 0.97))
 _CAR_SHAPES = ((_SEDAN, 0.32), (_HATCHBACK, 0.26), (_SUV, 0.24), (_ESTATE, 0.10), (_VAN, 0.08))
 
 
 def car(rng: np.random.Generator) -> tuple[Mesh, Colours]:
-    """A sedan, hatchback, estate, SUV or van."""
+    """A sedan, hatchback, estate, SUV or van.
+
+    Args:
+        rng (np.random.Generator): Decides all that differs between two of them.
+
+    Returns:
+        tuple[Mesh, Colours]: Metres, x forward, standing on z = 0; RGB in 0..1 as a screen shows it.
+    """
     shape = _CAR_SHAPES[rng.choice(len(_CAR_SHAPES), p=[share for _, share in _CAR_SHAPES])][0]
     length, width, height = (rng.uniform(*span) for span in (shape.length_m, shape.body_width_m, shape.height_m))
     parts = Assembly(SurfaceClass.CAR)
@@ -125,18 +136,16 @@ def _add_car_body(parts: Assembly, shape: _CarShape, length: float, width: float
     """Everything below the windows, lofted from front to back, with arches over the wheels."""
     # Share of the length, upper edge, share of the width. The corners are rounded as seen from above.
     belt, mid_bonnet = shape.belt_m, (0.3 * shape.nose_m + 0.7 * shape.belt_m)
+    nose = zip(_NOSE_OUTLINE, (shape.nose_m - 0.05, shape.nose_m, shape.nose_m + 0.03))
+    tail = zip(_TAIL_OUTLINE, (shape.tail_m - 0.1, shape.tail_m - 0.04, shape.tail_m - 0.02))
     outline = np.array(
         [
-            (0.0, shape.nose_m - 0.05, 0.74),
-            (0.012, shape.nose_m, 0.84),
-            (0.045, shape.nose_m + 0.03, 0.94),
+            *[(share, top, wide) for (share, wide), top in nose],
             (shape.cowl * 0.6, mid_bonnet, 0.985),
             (shape.cowl, belt, 1.0),
             (shape.window_back - 0.15, belt + 0.01, 1.0),
-            (min(shape.window_back, 0.955), shape.tail_m, 0.97),
-            (0.97, shape.tail_m - 0.02, 0.93),
-            (0.992, shape.tail_m - 0.04, 0.86),
-            (1.0, shape.tail_m - 0.1, 0.80),
+            (min(shape.window_back, 0.955), shape.tail_m, 0.985),
+            *[(1 - share, top, wide) for (share, wide), top in reversed(list(tail))],
         ]
     )
     radius = shape.wheel_radius_m
@@ -154,9 +163,14 @@ def _add_car_body(parts: Assembly, shape: _CarShape, length: float, width: float
         sill[under] = np.maximum(sill[under], radius + np.sqrt(np.maximum(arch**2 - off[under] ** 2, 0)))
     sill = np.minimum(sill, top - 0.16)
     waist = np.maximum(0.55 * top + 0.05, sill + 0.04)
-    rows = [(0.93, sill), (1.0, 0.75 * sill + 0.25 * waist), (1.0, waist), (0.96, top - 0.05), (0.86, top)]
+    rows = [(0.93, sill), (1.0, 0.75 * sill + 0.25 * waist), (1.0, waist), (0.97, top - 0.05), (0.92, top)]
     side = np.stack([np.stack([length / 2 - stations, half * share, z], -1) for share, z in rows], 1)
-    parts.loft(np.concatenate([side, side[:, ::-1] * (1, -1, 1)], 1), Material.CAR_PAINT)
+    skin = loft(np.concatenate([side, side[:, ::-1] * (1, -1, 1)], 1), parts.surface, Material.CAR_PAINT)
+    # Between the lowest points of both sides: the underside, dark in the arches.
+    points = 2 * len(rows)
+    below = (np.isin(skin.triangles % points, (0, points - 1)) & (skin.triangles < points * len(stations))).all(1)
+    material = np.where(below, Material.DARK_PLASTIC, skin.material).astype(np.uint8)
+    parts.add(Mesh(skin.vertices_m, skin.triangles, skin.surface, material))
     # What is seen behind the wheels, and dark sills below the doors.
     front, back = (length * (0.5 - axle) for axle in shape.axles)
     inner = (front - back + 2 * arch + 0.1, width - 0.5, min(2 * radius, shape.nose_m - 0.12) - 0.17)
@@ -166,7 +180,7 @@ def _add_car_body(parts: Assembly, shape: _CarShape, length: float, width: float
 
 def _add_cabin(parts: Assembly, shape: _CarShape, x_of, width: float, height: float) -> None:
     """Roof and pillars, narrower at the top, and panes that stand proud of them by a centimetre."""
-    foot, low, high = shape.belt_m - 0.04, width * 0.95, width * 0.74
+    foot, low, high = shape.belt_m - 0.04, width * 0.91, width * 0.74
     if shape is _VAN:
         high = width * 0.84
     crown = height - 0.05  # where the roof begins to curve
@@ -202,22 +216,12 @@ def _add_car_ends(parts: Assembly, shape: _CarShape, length: float, width: float
     """Lights, grille, bumpers, plates and mirrors."""
     nose, tail = length / 2, -length / 2
     half = width / 2
-    # Lamps on the flat end and around the rounded corner, whose outline _add_car_body gives.
+    # Lamps on the flat end and around the rounded corner.
     low, high = shape.nose_m - 0.21, shape.nose_m - 0.11
-    front = [
-        (nose, 0.44 * half),
-        (nose, 0.74 * half),
-        (nose - 0.012 * length, 0.84 * half),
-        (nose - 0.045 * length, 0.94 * half),
-    ]
+    front = [(nose, 0.44 * half), *[(nose - share * length, wide * half) for share, wide in _NOSE_OUTLINE]]
     _add_lamp(parts, front, low, high, Material.HEADLIGHT)
     low, high = shape.tail_m - (0.55 if shape is _VAN else 0.31), shape.tail_m - 0.15
-    back = [
-        (tail, 0.44 * half),
-        (tail, 0.8 * half),
-        (tail + 0.008 * length, 0.86 * half),
-        (tail + 0.03 * length, 0.93 * half),
-    ]
+    back = [(tail, 0.5 * half), *[(tail + share * length, wide * half) for share, wide in _TAIL_OUTLINE]]
     _add_lamp(parts, back, low, high, Material.TAILLIGHT)
     parts.box((0.04, 0.7 * half, 0.12), (nose - 0.005, 0, shape.nose_m - 0.16), Material.DARK_PLASTIC)
     parts.box((0.05, 1.25 * half, 0.12), (nose - 0.005, 0, 0.42), Material.DARK_PLASTIC)
@@ -238,7 +242,14 @@ def _add_lamp(
 
 
 def truck(rng: np.random.Generator) -> tuple[Mesh, Colours]:
-    """A lorry of 7 to 9 m: a cab, and behind it a cargo box or a flat bed."""
+    """A lorry of 7 to 9 m: a cab, and behind it a cargo box or a flat bed.
+
+    Args:
+        rng (np.random.Generator): Decides all that differs between two of them.
+
+    Returns:
+        tuple[Mesh, Colours]: Metres, x forward, standing on z = 0; RGB in 0..1 as a screen shows it.
+    """
     parts = Assembly(SurfaceClass.TRUCK)
     length, width = rng.uniform(7.0, 9.0), rng.uniform(2.3, 2.4)
     cab = rng.uniform(1.8, 2.1)
@@ -323,7 +334,14 @@ def _add_heavy_tail(parts: Assembly, tail: float, width: float) -> None:
 
 
 def bus(rng: np.random.Generator) -> tuple[Mesh, Colours]:
-    """A city bus of 10.5 to 12 m, its doors on the right."""
+    """A city bus of 10.5 to 12 m, its doors on the right.
+
+    Args:
+        rng (np.random.Generator): Decides all that differs between two of them.
+
+    Returns:
+        tuple[Mesh, Colours]: Metres, x forward, standing on z = 0; RGB in 0..1 as a screen shows it.
+    """
     parts = Assembly(SurfaceClass.BUS)
     length, width, height = rng.uniform(10.5, 12.0), 2.55, rng.uniform(3.0, 3.15)
     nose, tail = length / 2, -length / 2
@@ -392,7 +410,14 @@ def bus(rng: np.random.Generator) -> tuple[Mesh, Colours]:
 
 
 def trailer(rng: np.random.Generator) -> tuple[Mesh, Colours]:
-    """A cargo box of 9 to 11 m on wheels, with a drawbar ahead and no cab."""
+    """A cargo box of 9 to 11 m on wheels, with a drawbar ahead and no cab.
+
+    Args:
+        rng (np.random.Generator): Decides all that differs between two of them.
+
+    Returns:
+        tuple[Mesh, Colours]: Metres, x forward, standing on z = 0; RGB in 0..1 as a screen shows it.
+    """
     parts = Assembly(SurfaceClass.TRAILER)
     length, width, top = rng.uniform(9.0, 11.0), rng.uniform(2.45, 2.55), rng.uniform(3.5, 3.8)
     drawbar = 1.5
@@ -420,7 +445,14 @@ def trailer(rng: np.random.Generator) -> tuple[Mesh, Colours]:
 
 
 def construction_vehicle(rng: np.random.Generator) -> tuple[Mesh, Colours]:
-    """An excavator on tracks or a wheel loader."""
+    """An excavator on tracks or a wheel loader.
+
+    Args:
+        rng (np.random.Generator): Decides all that differs between two of them.
+
+    Returns:
+        tuple[Mesh, Colours]: Metres, x forward, standing on z = 0; RGB in 0..1 as a screen shows it.
+    """
     parts = Assembly(SurfaceClass.CONSTRUCTION_VEHICLE)
     (_add_excavator if rng.random() < 0.55 else _add_wheel_loader)(parts, rng)
     scale = rng.uniform(0.93, 1.05)
