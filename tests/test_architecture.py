@@ -64,6 +64,34 @@ def test_no_cuda_call(path):
     assert not calls
 
 
+@pytest.mark.parametrize(
+    'path', [p for p in MODULES if p.name != 'compat.py'], ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_only_compat_assigns_into_another_library(path):
+    assert foreign_assignments(ast.parse(path.read_text())) == []
+
+
+def test_compat_is_seen_assigning_into_spconv():
+    found = foreign_assignments(ast.parse((PACKAGE / 'compat.py').read_text()))
+    assert {'ops.get_current_stream', 'ops.get_indice_pairs'} <= set(found)
+
+
+def foreign_assignments(tree: ast.Module) -> list[str]:
+    """Targets such as ``library.name = ...`` where ``library`` was imported from elsewhere."""
+    foreign, targets = set(), []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            foreign |= {alias.asname or alias.name.split('.')[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module.split('.')[0] != 'cleverdistiller':
+            foreign |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Assign):
+            targets += [t for target in node.targets for t in ast.walk(target) if isinstance(t, ast.Attribute)]
+        elif isinstance(node, ast.AugAssign | ast.AnnAssign) and isinstance(node.target, ast.Attribute):
+            targets.append(node.target)
+    texts = [ast.unparse(target) for target in targets if isinstance(target.ctx, ast.Store)]
+    return [text for text in texts if text.split('.')[0] in foreign]
+
+
 def test_one_public_class_a_file_named_after_it():
     rooms = [
         folder

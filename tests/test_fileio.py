@@ -63,6 +63,25 @@ def test_a_file_that_would_run_code_is_refused_unopened(tmp_path):
     with pytest.raises(InputError, match='safetensors'):
         read_checkpoint(tmp_path / 'theirs.pth')
     assert not (tmp_path / 'sprung').exists()
+    torch.load(tmp_path / 'theirs.pth')  # the trap does spring where code may run
+    assert (tmp_path / 'sprung').exists()
+
+
+def test_a_file_of_the_old_torch_format_cut_anywhere_is_named_with_a_remedy(tmp_path):
+    path = tmp_path / 'w.pth'
+    torch.save(TENSORS, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    for kept in range(len(whole)):
+        path.write_bytes(whole[:kept])
+        with pytest.raises(InputError, match=r'(?s)w\.pth.*remedy'):
+            read_checkpoint(path)
+
+
+@pytest.mark.parametrize('content', [b'<html>404</html>', b'hello world'])
+def test_a_file_that_is_no_checkpoint_is_named_with_a_remedy(tmp_path, content):
+    (tmp_path / 'w.pth').write_bytes(content)
+    with pytest.raises(InputError, match=r'(?s)w\.pth.*remedy'):
+        read_checkpoint(tmp_path / 'w.pth')
 
 
 @pytest.mark.parametrize('content', [[1, 2], {}, {'epoch': 3}])

@@ -1,6 +1,7 @@
 import random
 
 import numpy as np
+import pytest
 import torch
 
 from cleverdistiller.seeding import isolated_seed, seed_everything
@@ -31,3 +32,15 @@ def test_the_isolated_block_leaves_no_trace():
     assert draw() == expected
     with isolated_seed(9, 1):
         assert draw() == inside
+    with isolated_seed(9, 2):
+        assert all(a != b for a, b in zip(draw(), inside))
+
+
+def test_a_failing_block_leaves_no_trace_either():
+    seed_everything(5)
+    expected = draw()
+    seed_everything(5)
+    with pytest.raises(RuntimeError), isolated_seed(9, 1):
+        draw()
+        raise RuntimeError
+    assert draw() == expected

@@ -50,6 +50,42 @@ def test_a_wrong_shape_or_type_is_told(changes):
         PointPixelPairs(**{**right, **changes})
 
 
+QUERIES = dict(
+    position_lidar_m=torch.rand(4, 3),
+    occupied=torch.rand(4),
+    intensity=torch.rand(4),
+    support_query=torch.zeros(9).long(),
+    support_point=torch.zeros(9).long(),
+)
+GRID = dict(
+    features=torch.rand(3, 4),
+    coords=torch.zeros(3, 4).int(),
+    point_to_voxel=torch.zeros(7).long(),
+    representative=torch.zeros(3).long(),
+    batch_size=1,
+)
+
+
+@pytest.mark.parametrize(
+    'structure, right, name, wrong',
+    [
+        (OccupancyQueries, QUERIES, 'position_lidar_m', torch.rand(4, 4)),
+        (OccupancyQueries, QUERIES, 'occupied', torch.ones(4).long()),
+        (OccupancyQueries, QUERIES, 'intensity', torch.rand(4, 1)),
+        (OccupancyQueries, QUERIES, 'support_query', torch.zeros(9).int()),
+        (OccupancyQueries, QUERIES, 'support_point', torch.zeros(8).long()),
+        (VoxelGrid, GRID, 'features', torch.rand(2, 4)),
+        (VoxelGrid, GRID, 'coords', torch.zeros(3, 4).long()),
+        (VoxelGrid, GRID, 'point_to_voxel', torch.zeros(7, 1).long()),
+        (VoxelGrid, GRID, 'representative', torch.zeros(4).long()),
+    ],
+)
+def test_the_wrong_field_is_named(structure, right, name, wrong):
+    structure(**right)
+    with pytest.raises(ValueError, match=f'{structure.__name__}.{name}: got .*expected'):
+        structure(**{**right, name: wrong})
+
+
 def test_tensors_move_together_and_nothing_can_be_assigned():
     grid = VoxelGrid(torch.rand(2, 4), torch.zeros(2, 4).int(), torch.zeros(5).long(), torch.zeros(2).long(), 1)
     moved = grid.to(torch.device('meta'))

@@ -15,6 +15,12 @@ def test_rankme_equals_a_hand_calculation():
     assert rankme(features) == pytest.approx(1.7547653506, rel=1e-5)
 
 
+def test_rankme_of_three_singular_values():
+    shares = [share + 1e-7 for share in (0.5, 0.3, 0.2)]
+    expected = math.exp(-sum(p * math.log(p) for p in shares))
+    assert rankme(torch.diag(torch.tensor([5.0, -3.0, 2.0]))) == pytest.approx(expected, rel=1e-6)
+
+
 def test_its_ends_are_one_and_the_width():
     assert rankme(torch.eye(5) * 7) == pytest.approx(5, rel=1e-4)
     assert rankme(torch.ones(50, 5)) == pytest.approx(1, rel=1e-4)  # not centred: a constant has rank one

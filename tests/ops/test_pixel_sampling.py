@@ -42,6 +42,22 @@ def test_equals_grid_sample_between_pixels_and_beyond_the_border(patches, align_
         torch.testing.assert_close(found[row], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_no_pairs_give_no_rows(patches):
+def test_no_pairs_give_no_rows_and_no_gradient(patches):
     empty = torch.zeros(0, dtype=torch.int64)
-    assert sample_pixel_features(patches, empty, torch.zeros(0, 2), INPUT_HW).shape == (0, 5)
+    found = sample_pixel_features(patches, empty, torch.zeros(0, 2), INPUT_HW)
+    assert found.shape == (0, 5)
+    (gradient,) = torch.autograd.grad(found.sum(), patches)
+    assert torch.equal(gradient, torch.zeros_like(patches))
+
+
+@pytest.mark.parametrize('align_corners', [True, False])
+def test_pixels_beyond_the_border_repeat_it(patches, align_corners):
+    rows, cols = INPUT_HW
+    outside = torch.tensor([[-9.0, 12], [cols + 9, 12], [20, -9], [20, rows + 9], [-9, -9], [cols + 9, rows + 9]])
+    border = torch.tensor([[0.0, 12], [cols - 1, 12], [20, 0], [20, rows - 1], [0, 0], [cols - 1, rows - 1]])
+    image = torch.tensor([0, 1, 2, 0, 1, 2])
+    found = sample_pixel_features(patches, image, outside, INPUT_HW, align_corners)
+    expected = sample_pixel_features(patches, image, border, INPUT_HW, align_corners)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    corners = patches[[1, 2], :, [0, -1], [0, -1]]  # the outermost patches themselves
+    torch.testing.assert_close(found[4:], corners, atol=1e-5, rtol=0)

@@ -24,7 +24,8 @@ def test_equals_a_dictionary_of_cells(random):
     grid = voxelize(points, cloud_index, 3, 0.7, random)
     expected = slow_voxelize(points, cloud_index, 0.7)
     cells = list(map(tuple, grid.coords.tolist()))
-    assert sorted(cells) == sorted(expected) and len(grid) == len(set(cells))
+    assert cells == sorted(expected)  # each once, in lexicographic order
+    assert (points[:, :3] < 0).any() and {cell[0] for cell in cells} == {0, 2} and grid.batch_size == 3
     for voxel, cell in enumerate(cells):
         rows = expected[cell]
         assert (grid.point_to_voxel[rows] == voxel).all()

@@ -14,3 +14,11 @@ def test_dots_land_on_their_pixel_of_their_tile_near_ones_on_top():
     near = np.asarray(draw_pairs(images, list('abcd'), image_index[1:2], uv_px[1:2], np.array([1.0])))
     assert (sheet[60 + 50, 50] == near[60 + 50, 50]).all()
     assert sheet[60 + 50, 50].astype(int).sum() > 300  # near is bright
+
+
+def test_the_farther_the_darker():
+    depth_m = np.array([2.0, 20.0, 40.0, 59.0])
+    uv_px = np.array([[10, 50], [30, 50], [50, 50], [70, 50]])
+    sheet = draw_pairs(np.zeros((1, 60, 80, 3), np.uint8), ['a'], np.zeros(4, int), uv_px, depth_m, columns=1)
+    luminance = np.asarray(sheet.convert('L')).astype(int)[50, uv_px[:, 0]]
+    assert (np.diff(luminance) < 0).all() and luminance[-1] > 0

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +63,7 @@ def read_checkpoint(path: str | Path) -> dict:
             'opening it would run code of its author: if you trust it, load it yourself once and save '
             'its state dict with safetensors.torch.save_file; give that file here',
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error) as error:
         raise InputError(
             f'{path}, which cannot be read ({_first_line(error)})',
             'a complete weights file',

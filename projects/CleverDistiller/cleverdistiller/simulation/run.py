@@ -13,6 +13,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,6 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from cleverdistiller import __version__
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.simulation.scene import Scene
@@ -64,7 +64,7 @@ class SimulatedSet:
     @property
     def manifest(self) -> dict:
         """Content of ``simulation.json``."""
-        return dict(simulated=True, note=NOTE, **asdict(self), version=__version__)
+        return dict(simulated=True, note=NOTE, **asdict(self), version=version('cleverdistiller'))
 
 
 def simulate(wanted: SimulatedSet, out: Path, workers: int) -> bool:
