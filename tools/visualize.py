@@ -11,6 +11,7 @@ python tools/visualize.py frame ROOT [--format auto] [--index 0] [--points] [--v
 """
 
 import argparse
+import os
 
 import numpy as np
 import torch
@@ -66,6 +67,9 @@ def pairs(args: argparse.Namespace) -> None:
 
 def frame(args: argparse.Namespace) -> None:
     """Read one frame in its benchmark's own format and draw its sheet."""
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # TensorFlow, which Waymo's reader imports, talks much
+    if args.reach < 1:
+        raise InputError(f'--reach {args.reach}', '1 metre or more', 'leave it at 50')
     view = read_frame(args.root, args.index, args.format, args.version)
     picture = draw_frame(view, points=args.points, reach_m=args.reach)
     with replace_when_complete(args.out) as temporary:

@@ -1,5 +1,6 @@
 """The readers on real frames where they are at hand, and on made-up ones in each format."""
 
+import ast
 import json
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from cleverdistiller.visualization.box_corners import box_corners
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.readers import FORMATS, detect_format, read_frame
 from cleverdistiller.visualization.readers.label_set import NUSCENES, SEMANTIC_KITTI
-from conftest import REAL_DATA
+from conftest import REAL_DATA, REPO
 from nuscenes_root import write_nuscenes_root
 
 
@@ -177,6 +178,15 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     sweep.write_bytes(sweep.read_bytes()[:-1])
     with pytest.raises(InputError, match='of 831 bytes'):
         read_frame(root, 0)
+    calibration = root / 'training/calib/000000.txt'
+    calibration.write_text(calibration.read_text().replace('R0_rect', 'R1'))
+    with pytest.raises(InputError, match='without R0_rect'):
+        read_frame(root, 0)
+    calibration.write_text('P2: 1 2 3\n')
+    with pytest.raises(InputError, match='P2: 1 2 3'):
+        read_frame(root, 0)
+    calibration.unlink()
+    write_kitti_frame(tmp_path, '000000')
     label.unlink()
     with pytest.raises(InputError, match='label_2'):
         read_frame(root, 0)
@@ -208,3 +218,21 @@ def test_nuscenes_classes_are_the_devkits():
         name, label = coarse[category], NUSCENES.decode(np.array([number]))[0]
         assert (NUSCENES.names[label] if label >= 0 else 'ignore') == name, category
     assert [*LidarsegClassMapper.get_coarse2idx(mapper)][1:] == [*NUSCENES.names]
+
+
+def test_only_its_own_reader_imports_a_formats_library():
+    folder = REPO / 'projects/CleverDistiller/cleverdistiller/visualization'
+    users = dict(tensorflow=set(), waymo_open_dataset=set(), nuscenes=set(), readers=set())
+    for path in folder.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [getattr(node, 'module', None)]
+            )
+            for name in filter(None, names):
+                users.setdefault(name.split('.')[0], set()).add(path.name)
+                if name.rpartition('.')[2] in FORMATS and name.startswith('cleverdistiller'):
+                    users['readers'].add(path.name)
+    assert users['waymo_open_dataset'] == {'waymo.py'} and users['nuscenes'] == {'nuscenes.py'}
+    assert users['readers'] <= {f'{name}.py' for name in FORMATS}  # all others load a reader by its name, when asked

@@ -26,7 +26,7 @@ def read(root: Path, index: int) -> FrameView:
     sweeps = [path for part in ('training', 'testing') for path in sorted((root / part / 'velodyne').glob('*.bin'))]
     sweep = choose(sweeps, index, root)
     part, number = sweep.parent.parent, sweep.stem
-    calibration = read_calibration(part / 'calib' / f'{number}.txt')
+    calibration = read_calibration(part / 'calib' / f'{number}.txt', 'P2', 'R0_rect', 'Tr_velo_to_cam')
     lidar2rect = square(calibration['R0_rect']) @ square(calibration['Tr_velo_to_cam'])
     boxes, names = np.zeros((0, 7)), ()
     if part.name == 'training':

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.visualization.frame_view import FrameView
+from cleverdistiller.visualization.readers.files import record_files
 
 # Format -> whether a root looks like it, and how such a root is described. The first that fits is taken: a benchmark's
 # own layout goes before the info files that a converter may have put beside it.
@@ -14,7 +15,7 @@ FORMATS: dict[str, tuple[Callable[[Path], bool], str]] = dict(
     nuscenes=(lambda root: any(root.glob('v1.0-*/sample.json')), 'v1.0-*/sample.json'),
     kitti=(lambda root: (root / 'training' / 'velodyne').is_dir(), 'training/velodyne/'),
     semantickitti=(lambda root: any(root.glob('sequences/*/velodyne')), 'sequences/NN/velodyne/'),
-    waymo=(lambda root: root.suffix == '.tfrecord' or any(root.glob('**/*.tfrecord')), '*.tfrecord'),
+    waymo=(lambda root: bool(record_files(root)), '*.tfrecord or */*.tfrecord'),
     info=(lambda root: root.suffix == '.pkl' or any(root.glob('*.pkl')), "an mmdet3d v2 info file '*.pkl'"),
 )
 MARK = 'simulation.json'  # tools/simulate.py leaves it in the roots that it makes

@@ -28,7 +28,7 @@ def read(root: Path, index: int) -> FrameView:
         labels = SEMANTIC_KITTI.decode(raw & SEMANTIC_BITS)
     cameras = ()
     if (sequence / 'image_2').is_dir():
-        calibration = read_calibration(sequence / 'calib.txt')
+        calibration = read_calibration(sequence / 'calib.txt', 'P2', 'Tr')
         picture = sequence / 'image_2' / f'{sweep.stem}.png'
         cameras = ((view_through(calibration['P2'], square(calibration['Tr']), picture),),)
     return FrameView(

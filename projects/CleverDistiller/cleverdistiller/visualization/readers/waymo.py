@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from waymo_open_dataset.utils import frame_utils
 from cleverdistiller.errors import InputError
 from cleverdistiller.visualization.camera_view import CameraView
 from cleverdistiller.visualization.frame_view import FrameView
-from cleverdistiller.visualization.readers.files import existing, out_of_range
+from cleverdistiller.visualization.readers.files import out_of_range, record_files
 
 ROWS = (('FRONT_LEFT', 'FRONT', 'FRONT_RIGHT'), ('SIDE_LEFT', 'SIDE_RIGHT'))
 CLASS_NAMES = tuple(
     name.removeprefix('TYPE_').lower() for name, number in segmentation_pb2.Segmentation.Type.items() if number
 )
+Matrix = dataset_pb2.MatrixFloat | dataset_pb2.MatrixInt32
 # A camera of Waymo's looks along x, its y left, its z up.
 _WAYMO2CAM = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
 _HEADER, _CHECKSUM_BYTES = struct.Struct('<QI'), 4  # a record: its length, a checksum, the bytes, a checksum
@@ -64,7 +66,7 @@ def read(root: Path, index: int) -> FrameView:
 def _record(root: Path, index: int) -> tuple[Path, bytes]:
     """The file and the bytes of a frame. Only lengths are read on the way: real sets have terabytes."""
     count = 0
-    for path in [existing(root)] if root.suffix == '.tfrecord' else sorted(root.glob('**/*.tfrecord')):
+    for path in record_files(root):
         with open(path, 'rb') as file:
             for length in _lengths(file, path):
                 if count == index:
@@ -87,18 +89,29 @@ def _lengths(file: io.BufferedReader, path: Path) -> Iterator[int]:
 def _points_and_labels(frame: dataset_pb2.Frame) -> tuple[np.ndarray, np.ndarray | None]:
     """(N, 3) float32 points in the car's frame and (N,) rows of ``CLASS_NAMES``, or None in a frame without labels."""
     top = dataset_pb2.LaserName.TOP
-    images, _, labels, pose = frame_utils.parse_range_image_and_camera_projection(frame)
+    laser = next(laser for laser in frame.lasers if laser.name == top)
+    # Waymo's converter decodes every LiDAR that the calibration names, so it gets the roof's alone. Its parser is not
+    # used: it hands bytearrays to protobuf, which newer versions of it refuse.
+    calibrations = [calibration for calibration in frame.context.laser_calibrations if calibration.name == top]
+    alone = dataset_pb2.Frame(pose=frame.pose, context=dataset_pb2.Context(laser_calibrations=calibrations))
+    pose = _matrix(dataset_pb2.MatrixFloat, laser.ri_return1.range_image_pose_compressed)
     points, classes = [], []
-    for echo in range(2):
-        hit = _array(images[top][echo])[..., 0] > 0
-        cartesian = frame_utils.convert_range_image_to_cartesian(frame, images, pose, ri_index=echo)[top].numpy()
+    for echo in (laser.ri_return1, laser.ri_return2):
+        image = _matrix(dataset_pb2.MatrixFloat, echo.range_image_compressed)
+        hit = _array(image)[..., 0] > 0  # (beams, columns)
+        cartesian = frame_utils.convert_range_image_to_cartesian(alone, {top: [image]}, pose)[top].numpy()
         points.append(cartesian[hit].astype(np.float32))
-        if top in labels:
-            classes.append(_array(labels[top][echo])[..., 1][hit].astype(int) - 1)  # 0, undefined, becomes -1
+        if echo.segmentation_label_compressed:
+            labels = _array(_matrix(dataset_pb2.MatrixInt32, echo.segmentation_label_compressed))
+            classes.append(labels[..., 1][hit].astype(int) - 1)  # 0, undefined, becomes -1
     return np.concatenate(points), np.concatenate(classes) if classes else None
 
 
-def _array(matrix: dataset_pb2.MatrixFloat) -> np.ndarray:
+def _matrix(kind: type, compressed: bytes) -> Matrix:
+    return kind.FromString(zlib.decompress(compressed))
+
+
+def _array(matrix: Matrix) -> np.ndarray:
     return np.array(matrix.data).reshape(matrix.shape.dims)
 
 
