@@ -155,3 +155,11 @@ def small_model(**changes) -> dict:
 def frames_dir(tmp_path_factory) -> Path:
     """Four made-up frames; do not change the folder, copy it."""
     return write_frames(tmp_path_factory.mktemp('frames'), 4).parent
+
+
+@pytest.fixture(scope='session')
+def scene():
+    """A simulated scene of five seconds; do not change it."""
+    from cleverdistiller.simulation.world.scene import Scene
+
+    return Scene(seed=0, index=0, duration_s=5.0)

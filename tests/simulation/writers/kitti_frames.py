@@ -3,7 +3,7 @@
 import numpy as np
 
 from cleverdistiller.simulation.frame import CameraImage, LidarScan, ObjectState, SimulatedFrame
-from cleverdistiller.simulation.rigs import KITTI, rigid, turn_z
+from cleverdistiller.simulation.sensors.rigs import KITTI, rigid, turn_z
 from cleverdistiller.simulation.surfaces import SurfaceClass
 
 LIDAR2EGO = KITTI.lidar.lidar2ego
@@ -15,7 +15,7 @@ def thing(surface, ahead_m, left_m, size_lwh_m, yaw=0.0, instance=1, speed_mps=0
     centre = ego2world @ [ahead_m, left_m, size_lwh_m[2] / 2, 1]
     heading = yaw + np.arctan2(ego2world[1, 0], ego2world[0, 0])
     velocity = speed_mps * np.array([np.cos(heading), np.sin(heading), 0])
-    return ObjectState(instance, surface, centre[:3], np.array(size_lwh_m, float), heading, velocity, parked=False)
+    return ObjectState(0.0, instance, surface, centre[:3], np.array(size_lwh_m, float), heading, velocity, parked=False)
 
 
 def car(**changes):

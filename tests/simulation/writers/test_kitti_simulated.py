@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from mmdet3d.structures.ops.box_np_ops import box_camera_to_lidar, points_in_rbbox
 
-from cleverdistiller.simulation.rigs import KITTI, KITTI_R0_RECT, KITTI_VELO_TO_CAM, rigid
-from cleverdistiller.simulation.scene import Scene
-from cleverdistiller.simulation.simulate import simulate_frame
+from cleverdistiller.simulation.sensors.recording import simulate_frame
+from cleverdistiller.simulation.sensors.rigs import KITTI, KITTI_R0_RECT, KITTI_VELO_TO_CAM, rigid
 from cleverdistiller.simulation.surfaces import SurfaceClass
+from cleverdistiller.simulation.world.scene import Scene
 from cleverdistiller.simulation.writers.kitti_writer import label_rows
 from cleverdistiller.simulation.writers.semantickitti_writer import point_labels
 

@@ -11,7 +11,7 @@ from mmdet3d.structures.ops.box_np_ops import box_camera_to_lidar, points_in_rbb
 from PIL import Image
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.simulation.rigs import KITTI_R0_RECT, KITTI_VELO_TO_CAM
+from cleverdistiller.simulation.sensors.rigs import KITTI_R0_RECT, KITTI_VELO_TO_CAM
 from cleverdistiller.simulation.surfaces import SurfaceClass
 from cleverdistiller.simulation.writers.kitti_writer import KittiWriter, label_rows, projected_box
 

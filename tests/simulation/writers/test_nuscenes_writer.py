@@ -25,10 +25,10 @@ from scipy.ndimage import maximum_filter, minimum_filter
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.simulation.frame import CameraImage, LidarScan, ObjectState, SimulatedFrame
-from cleverdistiller.simulation.rigs import NUSCENES, Rig, rigid, turn_z
-from cleverdistiller.simulation.scene import Scene
-from cleverdistiller.simulation.simulate import simulate_frame
+from cleverdistiller.simulation.sensors.recording import simulate_frame
+from cleverdistiller.simulation.sensors.rigs import NUSCENES, Rig, rigid, turn_z
 from cleverdistiller.simulation.surfaces import SurfaceClass
+from cleverdistiller.simulation.world.scene import Scene
 from cleverdistiller.simulation.writers.nuscenes_labels import LIDARSEG_ID, attribute_of, visibility_of
 from cleverdistiller.simulation.writers.nuscenes_writer import NuScenesWriter, official_scene_names
 from conftest import REPO
@@ -96,7 +96,7 @@ def states(time_s: float) -> tuple[ObjectState, ...]:
     for instance, (surface, middle, size, yaw, speed) in enumerate(rows, start=1):
         velocity = speed * np.array([np.cos(yaw), np.sin(yaw), 0])
         centre = np.array(middle) + velocity * time_s
-        objects.append(ObjectState(instance, surface, centre, np.array(size), yaw, velocity, surface in PARKED))
+        objects.append(ObjectState(0.0, instance, surface, centre, np.array(size), yaw, velocity, surface in PARKED))
     return tuple(objects)
 
 
@@ -388,7 +388,7 @@ def test_annotations(nusc):
     ],
 )
 def test_attributes(surface, speed, parked, attribute):
-    state = ObjectState(1, surface, np.zeros(3), np.ones(3), 0.0, np.array([speed, 0, 0]), parked)
+    state = ObjectState(0.0, 1, surface, np.zeros(3), np.ones(3), 0.0, np.array([speed, 0, 0]), parked)
     assert attribute_of(state) == attribute
 
 

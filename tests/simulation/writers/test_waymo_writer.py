@@ -14,10 +14,10 @@ from waymo_open_dataset.utils import frame_utils
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.simulation.frame import CameraImage, LidarScan, ObjectState, SimulatedFrame
-from cleverdistiller.simulation.lidar import scan
-from cleverdistiller.simulation.rigs import WAYMO
-from cleverdistiller.simulation.scene import Scene
+from cleverdistiller.simulation.sensors.lidar import scan
+from cleverdistiller.simulation.sensors.rigs import WAYMO
 from cleverdistiller.simulation.surfaces import SurfaceClass
+from cleverdistiller.simulation.world.scene import Scene
 from cleverdistiller.simulation.writers.waymo_writer import SCENES_APART_S, START_S, WaymoWriter
 
 LIDAR = WAYMO.lidar
@@ -55,7 +55,7 @@ def state(instance, surface, ahead_left_up_m, size, turn=0.0, velocity=(0, 0, 0)
     ego2world = Drive().ego2world([FRAME_S])[0]
     yaw = np.arctan2(ego2world[1, 0], ego2world[0, 0]) + turn
     centre = moved(np.array(ahead_left_up_m, float), ego2world)
-    return ObjectState(instance, surface, centre, np.array(size), yaw, np.array(velocity, float), False)
+    return ObjectState(0.0, instance, surface, centre, np.array(size), yaw, np.array(velocity, float), False)
 
 
 OBJECTS = (

@@ -16,9 +16,10 @@ from cleverdistiller.simulation.surfaces import SurfaceClass
 
 @dataclass(frozen=True)
 class ObjectState:
-    """One object at one time. The box is upright, and its sides are the extremes of the object's mesh.
+    """One object at one time. The box is upright.
 
     Args:
+        time_s (float): When.
         instance (int): 1, 2, ... within the scene, the same in all its frames; 0 is the background.
         surface (SurfaceClass): What it is; one of ``OBJECT_CLASSES``.
         centre_world_m (np.ndarray): (3,) middle of the box.
@@ -28,6 +29,7 @@ class ObjectState:
         parked (bool): Without a driver (vehicles and cycles).
     """
 
+    time_s: float
     instance: int
     surface: SurfaceClass
     centre_world_m: np.ndarray
@@ -35,6 +37,11 @@ class ObjectState:
     yaw_world: float
     velocity_world_mps: np.ndarray
     parked: bool
+
+    def contains(self, points_world_m: np.ndarray) -> np.ndarray:
+        """(N,) bool: which points (N, 3) lie in the box."""
+        local = (points_world_m - self.centre_world_m) @ self.object2world[:3, :3]
+        return (np.abs(local) <= self.size_lwh_m / 2).all(1)
 
     @property
     def object2world(self) -> np.ndarray:
@@ -118,8 +125,9 @@ class SimulatedFrame:
         time_s (float): Its time, which is its scan's.
         scan (LidarScan): The keyframe's sweep.
         images (dict[str, CameraImage]): Camera's name to image, in the rig's order.
-        objects (tuple[ObjectState, ...]): Every object of the scene near the car, seen or not: where the beams met it
-            (a revolution takes time, and annotators fit boxes to points), or at ``time_s`` if none did.
+        objects (tuple[ObjectState, ...]): Every object of the scene near the car, seen or not, in the box that an
+            annotator would fit to its points: where the beams met it (a revolution takes time; at ``time_s`` if none
+            did), and with room at its sides and top for the noise of the range.
         sweeps (tuple[LidarScan, ...]): Sweeps after the previous keyframe and before this one, oldest first.
     """
 

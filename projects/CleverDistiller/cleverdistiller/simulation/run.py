@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
-from cleverdistiller.simulation.scene import Scene
-from cleverdistiller.simulation.simulate import simulate_frame
+from cleverdistiller.simulation.sensors.recording import simulate_frame
+from cleverdistiller.simulation.world.scene import Scene
 from cleverdistiller.simulation.writers import FORMATS, Writer, writer_class
 
 MANIFEST = 'simulation.json'
@@ -93,10 +93,10 @@ def simulate(wanted: SimulatedSet, out: Path, workers: int) -> bool:
         if not _record_path(out, scene, frame).is_file()
     ]
     _check_space(wanted, out, len(todo))
+    writer = _writer(wanted, out)  # refuses what it cannot write, before anything is there
     with _disk_errors(out):
         progress.mkdir(parents=True, exist_ok=True)
         _write_manifest(wanted, out, complete=False)
-        writer = _writer(wanted, out)
         _simulate_all(wanted, out, todo, workers)
         records = [
             [pickle.loads(_record_path(out, scene, frame).read_bytes()) for frame in range(wanted.frames)]

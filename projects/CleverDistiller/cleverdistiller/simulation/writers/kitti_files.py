@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from cleverdistiller.simulation.frame import LidarScan
-from cleverdistiller.simulation.rigs import KITTI_P2, KITTI_R0_RECT, KITTI_VELO_TO_CAM, rigid
+from cleverdistiller.simulation.sensors.rigs import KITTI_P2, KITTI_R0_RECT, KITTI_VELO_TO_CAM, rigid
 
 # KITTI's calibration of 2011_09_26. Only camera 2 is simulated; the others are named because readers want four.
 PROJECTIONS = {

@@ -13,9 +13,9 @@ import numpy as np
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.simulation.frame import LidarScan, ObjectState, SimulatedFrame
-from cleverdistiller.simulation.rigs import KITTI, KITTI_R0_RECT, KITTI_VELO_TO_CAM, Rig
-from cleverdistiller.simulation.scene import Scene
+from cleverdistiller.simulation.sensors.rigs import KITTI, KITTI_R0_RECT, KITTI_VELO_TO_CAM, Rig
 from cleverdistiller.simulation.surfaces import SurfaceClass
+from cleverdistiller.simulation.world.scene import Scene
 from cleverdistiller.simulation.writers.kitti_files import (
     IMU_TO_VELO,
     LIDAR2RECT,
@@ -38,7 +38,6 @@ TYPES = {
     SurfaceClass.PEDESTRIAN: 'Pedestrian',
 }  # KITTI has no label for a bicycle without rider, a cone or a barrier
 VAN_LENGTH_M, VAN_HEIGHT_M = 5.0, 1.95
-MARGIN_M = 2 * KITTI.lidar.noise_m  # of a tight box, range noise puts half the points of a flat side outside
 NEAR_M = 0.1  # what is nearer to the image plane cannot be projected
 LEAST_HEIGHT_PX = 25  # KITTI evaluates nothing smaller
 LEAST_VISIBLE_SHARE = 0.1
@@ -153,7 +152,6 @@ class KittiWriter(Writer):
             f'Made with seed {self.seed}: {self.scenes} scenes of {self.frames} frames.\n'
             f'Frames: {", ".join(f"{len(numbers)} {name}" for name, numbers in image_sets.items())}.\n{leak}'
             f'Labels: {", ".join(f"{totals[name]} {name}" for name in sorted(totals)) or "none"}.\n'
-            f'Boxes leave {MARGIN_M} m around objects, for the range noise.\n'
             'Only image_2 and velodyne are simulated; P0, P1, P3 and Tr_imu_to_velo are there for readers that want '
             'them.\n'
         )
@@ -226,8 +224,6 @@ def label_rows(frame: SimulatedFrame) -> list[str]:
 def camera_box(thing: ObjectState, scan: LidarScan) -> _CameraBox:
     """Box of an object in the rectified camera's frame at the time of a scan, rounded as it is written.
 
-    It leaves ``MARGIN_M`` around the object, as people who fit boxes to points do, except below, where the road is.
-
     Args:
         thing (ObjectState): The object.
         scan (LidarScan): Says where the car is.
@@ -241,8 +237,9 @@ def camera_box(thing: ObjectState, scan: LidarScan) -> _CameraBox:
     bottom_rect_m = LIDAR2RECT[:3, :3] @ bottom_lidar_m + LIDAR2RECT[:3, 3]
     heading_rect = LIDAR2RECT[:3, :3] @ object2lidar[:3, 0]
     rotation_y = math.atan2(-heading_rect[2], heading_rect[0])
-    size_hwl_m = np.array([height_m, width_m, length_m]) + MARGIN_M * np.array([1, 2, 2])
-    return _CameraBox(_rounded(size_hwl_m), _rounded(bottom_rect_m), float(_rounded(rotation_y)))
+    return _CameraBox(
+        _rounded(np.array([height_m, width_m, length_m])), _rounded(bottom_rect_m), float(_rounded(rotation_y))
+    )
 
 
 def projected_box(corners_rect_m: np.ndarray) -> np.ndarray | None:

@@ -18,8 +18,8 @@ from pyquaternion import Quaternion
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.simulation.frame import CameraImage, LidarScan, ObjectState, SimulatedFrame
-from cleverdistiller.simulation.rigs import NUSCENES
-from cleverdistiller.simulation.scene import Scene
+from cleverdistiller.simulation.sensors.rigs import NUSCENES
+from cleverdistiller.simulation.world.scene import Scene
 from cleverdistiller.simulation.writers.nuscenes_labels import (
     ATTRIBUTES,
     CATEGORIES,
@@ -168,13 +168,15 @@ class NuScenesWriter(Writer):
         return row, dict(token=token, timestamp=timestamp, **_pose(ego2world))
 
     def _annotations(self, frame: SimulatedFrame) -> list[dict]:
-        """A row for each object that the keyframe's sweep hit."""
-        points = np.bincount(frame.scan.instance, minlength=1)
-        return [
-            self._annotation(frame, state, int(points[state.instance]))
-            for state in frame.objects
-            if state.instance < len(points) and points[state.instance]
-        ]
+        """A row for each object that the keyframe's sweep hit; points are all those in its box."""
+        scan, rows = frame.scan, []
+        lidar2world = scan.ego2world @ self.rig.lidar.lidar2ego
+        points_world_m = scan.points_lidar_m @ lidar2world[:3, :3].T + lidar2world[:3, 3]
+        for state in frame.objects:
+            inside = state.contains(points_world_m)
+            if (scan.instance[inside] == state.instance).any():
+                rows.append(self._annotation(frame, state, int(inside.sum())))
+        return rows
 
     def _annotation(self, frame: SimulatedFrame, state: ObjectState, points: int) -> dict:
         length, width, height = map(float, state.size_lwh_m)

@@ -11,9 +11,9 @@ import numpy as np
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.simulation.frame import SimulatedFrame
-from cleverdistiller.simulation.rigs import KITTI, Rig
-from cleverdistiller.simulation.scene import Scene
+from cleverdistiller.simulation.sensors.rigs import KITTI, Rig
 from cleverdistiller.simulation.surfaces import SurfaceClass
+from cleverdistiller.simulation.world.scene import Scene
 from cleverdistiller.simulation.writers.kitti_files import (
     LIDAR2RECT,
     PROJECTIONS,
@@ -190,4 +190,5 @@ def camera_poses(lidar2world: list[np.ndarray]) -> list[np.ndarray]:
     """
     rect2lidar = np.linalg.inv(LIDAR2RECT)
     world2first = LIDAR2RECT @ np.linalg.inv(lidar2world[0])
-    return [world2first @ pose @ rect2lidar for pose in lidar2world]
+    # Rounding drops the last bits of zeros, which differ between machines.
+    return [np.round(world2first @ pose @ rect2lidar, 9) + 0.0 for pose in lidar2world]

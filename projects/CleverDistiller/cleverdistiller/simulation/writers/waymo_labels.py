@@ -10,8 +10,8 @@ from scipy.ndimage import find_objects
 from waymo_open_dataset.dataset_pb2 import CameraLabels, CameraName
 from waymo_open_dataset.label_pb2 import Label
 
-from cleverdistiller.simulation.frame import CameraImage, LidarScan, ObjectState, SimulatedFrame
-from cleverdistiller.simulation.rigs import CameraModel, Rig
+from cleverdistiller.simulation.frame import CameraImage, ObjectState, SimulatedFrame
+from cleverdistiller.simulation.sensors.rigs import CameraModel, Rig
 from cleverdistiller.simulation.surfaces import SurfaceClass
 from cleverdistiller.simulation.writers.waymo_lidar import pixels
 
@@ -79,7 +79,7 @@ def laser_labels(frame: SimulatedFrame, rig: Rig, name_of: Callable[[int], str])
         )
         camera = _most_visible_camera(state.instance, frame.images)
         if camera:
-            delay_s = frame.images[camera].time_s - met_s(scan, state.instance)
+            delay_s = frame.images[camera].time_s - state.time_s
             synced_m = centre_m + world2vehicle[:3, :3] @ state.velocity_world_mps * delay_s
             label.most_visible_camera_name = camera
             label.camera_synced_box.CopyFrom(_box_3d(synced_m, state.size_lwh_m, heading))
@@ -109,7 +109,7 @@ def projected_labels(
         image = frame.images[camera.name]
         here = CameraLabels(name=CameraName.Name.Value(camera.name))
         for state in states:
-            extent_px = projected_extent(state, image, met_s(frame.scan, state.instance), camera)
+            extent_px = projected_extent(state, image, camera)
             if extent_px is not None:
                 here.labels.add(
                     box=_box_2d(*extent_px),
@@ -155,27 +155,21 @@ def camera_labels(
     return found
 
 
-def met_s(scan: LidarScan, instance: int) -> float:
-    """When the beams met an object, on average: a frame's objects are where they were then."""
-    return scan.time_s + float(scan.fired_s[scan.instance == instance].mean())
-
-
 def projected_extent(
-    state: ObjectState, image: CameraImage, time_s: float, camera: CameraModel
+    state: ObjectState, image: CameraImage, camera: CameraModel
 ) -> tuple[float, float, float, float] | None:
     """Left, top, right and bottom of a box in an image, in pixels.
 
     Args:
-        state (ObjectState): The object at ``time_s``; it goes on at its speed until the shutter opens.
+        state (ObjectState): The object; it goes on at its speed until the shutter opens.
         image (CameraImage): The exposure.
-        time_s (float): Time of the state.
         camera (CameraModel): The camera.
 
     Returns:
         tuple[float, float, float, float] | None: Clipped to the image; None if nothing of the box is in view.
     """
     corners_world_m = _moved(_CORNERS * state.size_lwh_m, state.object2world)
-    corners_world_m = corners_world_m + state.velocity_world_mps * (image.time_s - time_s)
+    corners_world_m = corners_world_m + state.velocity_world_mps * (image.time_s - state.time_s)
     corners_m = _moved(corners_world_m, np.linalg.inv(image.ego2world @ camera.cam2ego))  # (8, 3) camera frame
     # What lies behind the camera has no pixel: keep the corners before it and the cuts of edges that pass through.
     start, end = corners_m[_EDGES].transpose(1, 0, 2)

@@ -9,7 +9,7 @@ from waymo_open_dataset.dataset_pb2 import CameraName
 from waymo_open_dataset.protos.segmentation_pb2 import Segmentation
 
 from cleverdistiller.simulation.frame import CameraImage, LidarScan
-from cleverdistiller.simulation.rigs import CameraModel, LidarModel
+from cleverdistiller.simulation.sensors.rigs import CameraModel, LidarModel
 from cleverdistiller.simulation.surfaces import SurfaceClass
 
 NO_RETURN = -1.0

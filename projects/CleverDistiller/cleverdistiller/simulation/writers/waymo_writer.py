@@ -29,8 +29,8 @@ from waymo_open_dataset.dataset_pb2 import (
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.simulation.frame import SimulatedFrame
-from cleverdistiller.simulation.rigs import WAYMO, CameraModel
-from cleverdistiller.simulation.scene import Scene
+from cleverdistiller.simulation.sensors.rigs import WAYMO, CameraModel
+from cleverdistiller.simulation.world.scene import Scene
 from cleverdistiller.simulation.writers.waymo_labels import camera_labels, laser_labels, projected_labels
 from cleverdistiller.simulation.writers.waymo_lidar import (
     EDGE_PX,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from cleverdistiller.simulation.frame import SimulatedFrame
-from cleverdistiller.simulation.rigs import Rig
-from cleverdistiller.simulation.scene import Scene
+from cleverdistiller.simulation.sensors.rigs import Rig
+from cleverdistiller.simulation.world.scene import Scene
 
 
 class Writer(ABC):

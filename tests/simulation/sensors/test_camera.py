@@ -1,0 +1,114 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.ndimage import maximum_filter, minimum_filter
+
+from cleverdistiller.simulation.sensors.camera import expose
+from cleverdistiller.simulation.sensors.lidar import scan
+from cleverdistiller.simulation.sensors.rigs import KITTI, NUSCENES, WAYMO, CameraModel
+from cleverdistiller.simulation.sensors.trace import Visit, trace
+from cleverdistiller.simulation.surfaces import SurfaceClass
+
+
+def shrunk(camera: CameraModel, by: int) -> CameraModel:
+    rows, cols = camera.size_hw
+    return dataclasses.replace(
+        camera, size_hw=(rows // by, cols // by), cam2img=np.diag([1 / by, 1 / by, 1]) @ camera.cam2img
+    )
+
+
+FRONT = shrunk(NUSCENES.cameras[0], 4)
+
+
+@pytest.fixture(scope='module')
+def picture(scene):
+    return expose(scene, FRONT, 1.5)
+
+
+def test_a_pixel_shows_what_its_own_ray_meets(scene, picture):
+    rng = np.random.default_rng(0)
+    cam2world = picture.ego2world @ FRONT.cam2ego
+    states = scene.objects_at(1.5)
+    for v, u in rng.integers(0, FRONT.size_hw, (60, 2)):
+        ray = np.linalg.inv(FRONT.cam2img) @ [u, v, 1]
+        directions = (cam2world[:3, :3] @ ray)[None].astype(np.float32)
+        origins = cam2world[None, :3, 3].astype(np.float32)
+        visits = [
+            Visit(s.instance, *scene.shape(s.instance), np.arange(1), s.object2world[:3, :3], scene.origin_of(s))
+            for s in states
+        ]
+        hits = trace(scene, origins, directions, visits)
+        if len(hits.rows) == 0:
+            assert picture.surface[v, u] == SurfaceClass.SKY and np.isinf(picture.depth_m[v, u])
+        else:
+            assert picture.instance[v, u] == hits.instance[0] and picture.surface[v, u] == hits.surface[0]
+            assert picture.depth_m[v, u] == pytest.approx(hits.distance[0], rel=1e-5)
+
+
+def test_shares_of_objects_count_their_pixels(picture):
+    counts = np.bincount(picture.instance.ravel())
+    assert len(picture.visible_px) > 5
+    for instance, (visible, whole) in picture.visible_px.items():
+        assert 0 <= visible <= whole
+        assert visible == (counts[instance] if instance < len(counts) else 0)
+    assert set(np.unique(picture.instance)) - {0} <= picture.visible_px.keys()
+    assert any(0 < visible < whole for visible, whole in picture.visible_px.values())
+
+
+def test_it_looks_like_daylight(picture):
+    rows = picture.rgb.shape[0]
+    sky = picture.rgb[picture.surface == SurfaceClass.SKY]
+    road = picture.rgb[picture.surface == SurfaceClass.ROAD]
+    paint = picture.rgb[picture.surface == SurfaceClass.LANE_MARKING]
+    plants = picture.rgb[picture.surface == SurfaceClass.VEGETATION].astype(int).mean(0)
+    assert sky.mean() > 150 > 145 > road.mean() > 30
+    assert paint.mean() > road.mean() + 40
+    assert plants[1] > plants[0] and plants[1] > plants[2]
+    assert (picture.surface[: rows // 8] == SurfaceClass.SKY).mean() > 0.3
+    assert (
+        np.isin(picture.surface[-rows // 8 :], (SurfaceClass.ROAD, SurfaceClass.LANE_MARKING, SurfaceClass.CAR))
+    ).mean() > 0.6
+
+
+def test_below_a_car_lies_its_shadow(scene):
+    for camera in NUSCENES.cameras:
+        image = expose(scene, shrunk(camera, 4), 1.5)
+        grey = image.rgb.mean(2)
+        for instance, (visible, _) in image.visible_px.items():
+            if visible < 1500 or scene.actors[instance].surface != SurfaceClass.CAR:
+                continue
+            rows, cols = np.nonzero(image.instance == instance)
+            below = [(rows[cols == c].max() + 2, c) for c in np.unique(cols)[5:-5]]
+            under = [grey[r, c] for r, c in below if r < len(grey) and image.surface[r, c] == SurfaceClass.ROAD]
+            if len(under) > 20:
+                assert np.percentile(under, 20) < 0.9 * np.median(grey[image.surface == SurfaceClass.ROAD])
+                return
+    pytest.fail('no car near enough to look below')
+
+
+def test_the_same_moment_gives_the_same_picture(scene, picture):
+    again = expose(scene, FRONT, 1.5)
+    assert np.array_equal(again.rgb, picture.rgb) and np.array_equal(again.depth_m, picture.depth_m)
+
+
+@pytest.mark.parametrize('rig', [NUSCENES, KITTI, WAYMO], ids=['nuscenes', 'kitti', 'waymo'])
+def test_cameras_and_lidar_agree_on_what_is_where(scene, rig):
+    """Rig, poses and both timestamps: points that a camera sees, two pixels from an edge, have its pixel's class."""
+    swept = scan(scene, rig.lidar, 1.5)
+    lidar2world = swept.ego2world @ rig.lidar.lidar2ego
+    world = swept.points_lidar_m.astype(float) @ lidar2world[:3, :3].T + lidar2world[:3, 3]
+    for camera in map(lambda c: shrunk(c, 2), rig.cameras):
+        image = expose(scene, camera, 1.5 + camera.delay_s)
+        world2cam = np.linalg.inv(image.ego2world @ camera.cam2ego)
+        points = world @ world2cam[:3, :3].T + world2cam[:3, 3]
+        uv = points @ camera.cam2img.T
+        u, v = np.round(uv[:, :2] / np.maximum(uv[:, 2:], 1e-6)).astype(int).T
+        rows, cols = camera.size_hw
+        inside = (points[:, 2] > 1) & (u >= 0) & (u < cols) & (v >= 0) & (v < rows)
+        u, v, depth, surface = u[inside], v[inside], points[inside, 2], swept.surface[inside]
+        seen = np.abs(image.depth_m[v, u] - depth) < 0.3
+        flat = minimum_filter(image.surface, 5) == maximum_filter(image.surface, 5)
+        seen &= flat[v, u]
+        assert seen.sum() > 500, camera.name
+        assert (image.surface[v, u] == surface)[seen].mean() >= 0.99, camera.name

@@ -1,0 +1,178 @@
+"""The runner: same bytes for any number of workers and kills, and refusals that destroy nothing."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cleverdistiller.errors import InputError
+from cleverdistiller.simulation import run
+from cleverdistiller.simulation.run import PROGRESS, SimulatedSet, simulate
+from cleverdistiller.simulation.sensors.rigs import KITTI
+from cleverdistiller.simulation.writers.kitti_writer import KittiWriter
+
+WANTED = SimulatedSet('kitti', scenes=2, frames=2, seed=3)
+
+
+class SmallKitti(KittiWriter):
+    rig = dataclasses.replace(
+        KITTI,
+        lidar=dataclasses.replace(KITTI.lidar, columns=200),
+        cameras=(
+            dataclasses.replace(
+                KITTI.cameras[0], size_hw=(93, 310), cam2img=np.diag([0.25, 0.25, 1]) @ KITTI.cameras[0].cam2img
+            ),
+        ),
+    )
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(run, 'writer_class', lambda name: SmallKitti)
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob('*')) if path.is_file()}
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory) -> dict[str, bytes]:
+    """What an undisturbed run with one worker writes."""
+    out = tmp_path_factory.mktemp('whole') / 'set'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, 'writer_class', lambda name: SmallKitti)
+        assert simulate(WANTED, out, workers=1)
+    return contents(out)
+
+
+def test_two_workers_write_the_same_bytes(tmp_path, whole):
+    assert simulate(WANTED, tmp_path / 'set', workers=2)
+    assert contents(tmp_path / 'set') == whole
+    assert len(whole) > 12 and json.loads(whole['simulation.json'])['complete']
+
+
+def test_a_complete_set_is_left_alone(tmp_path, whole):
+    out = tmp_path / 'set'
+    simulate(WANTED, out, workers=2)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob('*')}
+    assert not simulate(WANTED, out, workers=2)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob('*')} == before
+
+
+def test_a_run_that_failed_goes_on_where_it_was(tmp_path, whole, monkeypatch):
+    out = tmp_path / 'set'
+
+    class Failing(SmallKitti):
+        def write_frame(self, frame, scene):
+            if (frame.scene, frame.index) == (1, 1):
+                (self.root / 'training').mkdir(exist_ok=True)
+                raise OSError(28, 'No space left on device')
+            return super().write_frame(frame, scene)
+
+    monkeypatch.setattr(run, 'writer_class', lambda name: Failing)
+    with pytest.raises(InputError, match=r'No space left.*\n.*\n.*finished frames are kept'):
+        simulate(WANTED, out, workers=1)
+    assert not json.loads((out / 'simulation.json').read_text())['complete']
+    kept = sorted(path.name for path in (out / PROGRESS).iterdir())
+    assert kept == ['00000_00000.pkl', '00000_00001.pkl', '00001_00000.pkl']
+
+    written = []
+
+    class Counting(SmallKitti):
+        def write_frame(self, frame, scene):
+            written.append(1)
+            (self.root.parent / f'{frame.scene}_{frame.index}').touch()
+            return super().write_frame(frame, scene)
+
+    monkeypatch.setattr(run, 'writer_class', lambda name: Counting)
+    assert simulate(WANTED, out, workers=2)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ['1_1']
+    assert contents(out) == whole
+
+
+KILLED = """
+import sys
+sys.path[:0] = {paths!r}
+import test_run
+from cleverdistiller.simulation import run
+run.writer_class = lambda name: test_run.SmallKitti
+run.simulate(test_run.WANTED, test_run.Path({out!r}), workers=2)
+"""
+
+
+def test_a_killed_run_leaves_no_process_and_ends_the_same(tmp_path, whole):
+    out = tmp_path / 'set'
+    script = KILLED.format(paths=[str(Path(__file__).parent), str(Path(__file__).parent.parent)], out=str(out))
+    process = subprocess.Popen([sys.executable, '-c', script], start_new_session=True)
+    deadline = time.monotonic() + 240
+    while not list(out.glob(f'{PROGRESS}/*.pkl')):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)  # the main process alone
+    process.wait()
+    for _ in range(100):
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail('workers outlived the main process')
+    assert not json.loads((out / 'simulation.json').read_text())['complete']
+    simulate(WANTED, out, workers=2)
+    assert contents(out) == whole
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(scenes=0), '--scenes 0'),
+        (dict(frames=-1), '--frames -1'),
+        (dict(seed=-1), '--seed -1'),
+        (dict(format='av2'), 'one of nuscenes, kitti, semantickitti, waymo'),
+    ],
+)
+def test_bad_numbers_are_named(change, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(WANTED, **change)
+
+
+def test_a_folder_that_holds_something_else_is_not_touched(tmp_path):
+    (tmp_path / 'thesis.txt').write_text('years of work')
+    with pytest.raises(InputError, match=r'no simulated set.*\n.*\n.*nothing in it was touched'):
+        simulate(WANTED, tmp_path, workers=1)
+    assert contents(tmp_path) == {'thesis.txt': b'years of work'}
+
+
+def test_another_set_is_not_overwritten(tmp_path):
+    (tmp_path / 'simulation.json').write_text(json.dumps(dict(WANTED.manifest, seed=4, complete=True)))
+    with pytest.raises(InputError, match='scenes 2, frames 2, seed 4'):
+        simulate(WANTED, tmp_path, workers=1)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / 'set').write_text('')
+    with pytest.raises(InputError, match='is a file'):
+        simulate(WANTED, tmp_path / 'set', workers=1)
+
+
+def test_too_small_a_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    usage = namedtuple('usage', 'total used free')
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage(2**30, 2**30 - 2**20, 2**20))
+    with pytest.raises(InputError, match=r'0\.0 GiB free'):
+        simulate(WANTED, tmp_path / 'set', workers=1)
+    assert not (tmp_path / 'set').exists()
+
+
+def test_no_worker_is_refused(tmp_path):
+    with pytest.raises(InputError, match='--workers 0'):
+        simulate(WANTED, tmp_path / 'set', workers=0)
