@@ -76,7 +76,7 @@ def test_a_label_row_by_hand():
     assert (name, truncated, occluded) == ('Car', '0.00', '0')
     assert {len(text.split('.')[1]) for text in texts} == {2}
     numbers = np.array(texts, float)
-    assert numbers[5:8].tolist() == [1.53, 1.86, 4.26]  # 3 cm around the object, but not below
+    assert numbers[5:8].tolist() == [1.5, 1.8, 4.2]
     assert numbers[8:11] == pytest.approx([-3.0, 1.73, 19.73], abs=0.3)
     assert numbers[11] == pytest.approx(-np.pi / 2, abs=0.006)
     assert numbers[0] == pytest.approx(numbers[11] - np.arctan2(numbers[8], numbers[10]), abs=0.011)

@@ -345,7 +345,7 @@ def test_boxes_contain_the_points_of_their_instance(nusc):
         # Ground points may be inside as well, at a box's very bottom; points of another object are not.
         assert (inside | ~owned).all() and not (inside & (frame.scan.instance > 0) & ~owned).any()
         counts = [nusc.get('sample_annotation', box.token)['num_lidar_pts'] for box in boxes]
-        assert counts == owned.sum(1).tolist()
+        assert counts == inside.sum(1).tolist()
 
 
 def test_annotations(nusc):

@@ -55,7 +55,7 @@ def state(instance, surface, ahead_left_up_m, size, turn=0.0, velocity=(0, 0, 0)
     ego2world = Drive().ego2world([FRAME_S])[0]
     yaw = np.arctan2(ego2world[1, 0], ego2world[0, 0]) + turn
     centre = moved(np.array(ahead_left_up_m, float), ego2world)
-    return ObjectState(0.0, instance, surface, centre, np.array(size), yaw, np.array(velocity, float), False)
+    return ObjectState(FRAME_S, instance, surface, centre, np.array(size), yaw, np.array(velocity, float), False)
 
 
 OBJECTS = (
@@ -293,11 +293,6 @@ def test_boxes_and_their_points(truth, record, parsed):
     assert record.laser_labels[1].detection_difficulty_level == Label.LEVEL_2
 
 
-def met_after_s(sweep, instance):
-    """A simulated frame has its objects where the beams met them, not where they were at the frame's time."""
-    return sweep.fired_s[sweep.instance == instance].mean()
-
-
 def test_camera_synced_box_moves_with_the_object(truth, tmp_path):
     late = replace(truth.images['FRONT'], time_s=FRAME_S + 0.5)
     frame = replace(truth, images={**truth.images, 'FRONT': late})
@@ -308,8 +303,7 @@ def test_camera_synced_box_moves_with_the_object(truth, tmp_path):
     assert car.most_visible_camera_name == 'FRONT' and not bus.most_visible_camera_name
     synced = np.array([car.camera_synced_box.center_x, car.camera_synced_box.center_y, car.camera_synced_box.center_z])
     pose = np.reshape(record.pose.transform, (4, 4))
-    passed_s = 0.5 - met_after_s(truth.scan, CAR)
-    assert np.allclose(moved(synced, pose), OBJECTS[0].centre_world_m + OBJECTS[0].velocity_world_mps * passed_s)
+    assert np.allclose(moved(synced, pose), OBJECTS[0].centre_world_m + OBJECTS[0].velocity_world_mps * 0.5)
 
 
 def test_camera_labels_surround_the_visible_pixels(record):
@@ -327,7 +321,6 @@ def test_projected_boxes(truth, record):
     car, camera, image = OBJECTS[0], WAYMO.cameras[0], truth.images['FRONT']
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
     corners = moved(signs * car.size_lwh_m / 2, car.object2world)
-    corners = corners - car.velocity_world_mps * met_after_s(truth.scan, CAR)  # this shutter opens at the frame's time
     x, y, z = moved(corners, np.linalg.inv(image.ego2world @ camera.cam2ego)).T
     u, v = 2055 * x / z + 940.5, 2055 * y / z + 640.5  # counted from the image's edges
     box = boxes['simulated-7-0-1_FRONT']
