@@ -13,7 +13,7 @@ from cleverdistiller.simulation.writers.semantickitti_writer import point_labels
 
 @pytest.fixture(scope='module')
 def frame(scene):
-    return simulate_frame(scene, KITTI, 20)
+    return simulate_frame(scene, KITTI, 16)
 
 
 def labelled(frame):

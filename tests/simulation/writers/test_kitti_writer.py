@@ -161,9 +161,15 @@ def test_far_objects_without_points_become_regions_at_the_end():
     assert len(region) == 15 and 10 < float(region[7]) - float(region[5]) < 25
 
 
-@pytest.mark.parametrize('ahead_m, left_m', [(-20, 0), (10, 25)])
-def test_objects_outside_the_picture_have_no_row(ahead_m, left_m):
-    assert label_rows(make_frame([car(ahead_m=ahead_m, left_m=left_m)], visible_px={1: (0, 0)})) == []
+@pytest.mark.parametrize(('ahead_m', 'left_m'), [(-20, 0), (10, 25)])
+def test_boxes_outside_the_picture_have_no_row(ahead_m, left_m):
+    assert label_rows(make_frame([car(ahead_m=ahead_m, left_m=left_m)])) == []
+
+
+def test_a_box_that_meets_the_picture_without_its_object_has_no_row():
+    beside = dict(ahead_m=1.6, left_m=3.3)
+    assert len(label_rows(make_frame([car(**beside)], visible_px={1: (0, 5)}))) == 1
+    assert label_rows(make_frame([car(**beside)], visible_px={1: (0, 0)})) == []
 
 
 def test_truncation_is_the_share_outside_the_picture():

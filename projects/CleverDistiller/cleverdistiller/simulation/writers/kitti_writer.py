@@ -186,8 +186,8 @@ class _CameraBox:
 def label_rows(frame: SimulatedFrame) -> list[str]:
     """Lines of a frame's label file: objects first, then the regions that nobody should be judged in.
 
-    An object has a row if its box meets the picture and a pixel or a LiDAR point shows it. Without any point, and so
-    small or hidden that no one could draw a box, it becomes a ``DontCare`` region.
+    An object has a row if it would be in the picture with nothing in front of it, and a pixel or a LiDAR point shows
+    it. Without any point, and so small or hidden that no one could draw a box, it becomes a ``DontCare`` region.
 
     Args:
         frame (SimulatedFrame): With the image ``image_2``.
@@ -204,13 +204,13 @@ def label_rows(frame: SimulatedFrame) -> list[str]:
         whole = projected_box(box.corners_rect_m())
         points = np.count_nonzero(frame.scan.instance == thing.instance)
         seen_px, unhidden_px = image.visible_px.get(thing.instance, (0, 0))
-        if whole is None or not (seen_px or points):
+        if whole is None or not unhidden_px or not (seen_px or points):
             continue
         height_px, width_px = image.rgb.shape[:2]
         clipped = np.clip(whole, 0, [width_px - 1, height_px - 1, width_px - 1, height_px - 1])
         if (clipped[2:] <= clipped[:2]).any():
             continue
-        share = seen_px / unhidden_px if seen_px else 0.0
+        share = seen_px / unhidden_px
         bbox = ' '.join(f'{value:.2f}' for value in clipped)
         if not points and (share < LEAST_VISIBLE_SHARE or clipped[3] - clipped[1] < LEAST_HEIGHT_PX):
             ignored.append(f'DontCare -1 -1 -10 {bbox} -1 -1 -1 -1000 -1000 -1000 -10')
