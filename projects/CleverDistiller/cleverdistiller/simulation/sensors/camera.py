@@ -45,7 +45,7 @@ def expose(scene: Scene, camera: CameraModel, time_s: float) -> CameraImage:
     grid_hw = len(v), len(u)
     grid = _look(view, (v[:, None] * cols + u).ravel(), grid_hw)
     picture = _interpolated(grid, grid_hw, camera.size_hw)
-    rough = np.flatnonzero(~_is_smooth(grid, grid_hw, camera.size_hw))
+    rough = np.flatnonzero(_is_rough(grid, grid_hw, camera.size_hw))
     sunlit = cv2.resize(grid.sunlit.reshape(grid_hw), (cols, rows), interpolation=cv2.INTER_LINEAR).ravel()
     picture.put(rough, _look(view, rough, None, sunlit[rough]))
 
@@ -169,8 +169,8 @@ def _interpolated(grid: _Pixels, grid_hw: tuple[int, int], size_hw: tuple[int, i
     )
 
 
-def _is_smooth(grid: _Pixels, grid_hw: tuple[int, int], size_hw: tuple[int, int]) -> np.ndarray:
-    """(H * W,) bool: pixels of the grid itself, and those between grid pixels that show one smooth surface."""
+def _is_rough(grid: _Pixels, grid_hw: tuple[int, int], size_hw: tuple[int, int]) -> np.ndarray:
+    """(H * W,) bool: pixels between grid pixels that do not show one smooth surface, and those beside them."""
     shape = lambda values: values.reshape(*grid_hw, *values.shape[1:])
     label = shape(grid.instance.astype(np.int32) << 16 | grid.surface.astype(np.int32) << 8 | grid.material)
     light, normal, point = np.sqrt(shape(grid.light)), shape(grid.normal), shape(grid.point)
@@ -189,7 +189,10 @@ def _is_smooth(grid: _Pixels, grid_hw: tuple[int, int], size_hw: tuple[int, int]
     smooth[::2, 1:-1:2] = across
     smooth[1:-1:2, ::2] = down
     smooth[1:-1:2, 1:-1:2] = across[:-1] & across[1:] & down[:, :-1] & down[:, 1:]
-    return smooth[: size_hw[0], : size_hw[1]].ravel()
+    # One further: a line as thin as a pixel may pass between the grid's pixels just there.
+    rough = cv2.dilate((~smooth).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    rough[::2, ::2] = False
+    return rough[: size_hw[0], : size_hw[1]].ravel()
 
 
 @lru_cache(maxsize=8)

@@ -68,9 +68,11 @@ def _tile() -> np.ndarray:
 
 def _noise(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(K,) noise at coordinates in grains."""
-    column = (a * TEXELS_PER_GRAIN).astype(np.int32) & (TILE - 1)
-    row = (b * TEXELS_PER_GRAIN).astype(np.int32) & (TILE - 1)
-    return _tile()[row, column]
+    width = 4096  # cv2 wants images, and none of more than 32767 columns
+    padded = np.zeros((2, -(-len(a) // width) * width), np.float32)
+    padded[:, : len(a)] = a, b
+    column, row = (padded * TEXELS_PER_GRAIN).reshape(2, -1, width) % TILE
+    return cv2.remap(_tile(), column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP).ravel()[: len(a)]
 
 
 def _cell(a: np.ndarray, b: np.ndarray) -> np.ndarray:
