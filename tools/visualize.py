@@ -12,10 +12,12 @@ python tools/visualize.py frame ROOT [--format auto] [--index 0] [--points] [--v
 
 import argparse
 import os
+from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.config import Config, DictAction
+from PIL import Image
 
 from _packaged import clear_errors
 from cleverdistiller.errors import InputError
@@ -23,6 +25,15 @@ from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.ops.projection import project_points
 from cleverdistiller.visualization import draw_frame, draw_pairs
 from cleverdistiller.visualization.readers import FORMATS, read_frame
+
+
+def save(picture: Image.Image, path: str) -> None:
+    """Write a picture in the format that its name ends in."""
+    kind = Image.registered_extensions().get(Path(path).suffix.lower())
+    if kind not in ('PNG', 'JPEG'):
+        raise InputError(f'--out {path}', 'a name that ends in .png or .jpg', 'rename it')
+    with replace_when_complete(path) as temporary:
+        picture.save(temporary, format=kind, **(dict(quality=80) if kind == 'JPEG' else {}))
 
 
 def pairs(args: argparse.Namespace) -> None:
@@ -60,8 +71,7 @@ def pairs(args: argparse.Namespace) -> None:
         np.asarray(found.uv_px),
         depth_m[found.image_index, found.point_index].numpy(),
     )
-    with replace_when_complete(args.out) as temporary:
-        picture.save(temporary, format='PNG')
+    save(picture, args.out)
     print(f'{len(found)} pairs of {len(frame["points"])} points in {len(frame["img"])} images: {args.out}')
 
 
@@ -72,8 +82,7 @@ def frame(args: argparse.Namespace) -> None:
         raise InputError(f'--reach {args.reach}', '1 metre or more', 'leave it at 50')
     view = read_frame(args.root, args.index, args.format, args.version)
     picture = draw_frame(view, points=args.points, reach_m=args.reach)
-    with replace_when_complete(args.out) as temporary:
-        picture.save(temporary, format='PNG')
+    save(picture, args.out)
     origin = ' (simulated: says nothing about real roads)' if view.simulated else ''
     print(f'{view.title}{origin}: {len(view.points_lidar_m)} points, {len(view.box_names)} boxes: {args.out}')
 

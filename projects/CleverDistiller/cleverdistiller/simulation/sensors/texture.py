@@ -68,8 +68,8 @@ def _tile() -> np.ndarray:
 
 def _noise(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(K,) noise at coordinates in grains."""
-    width = 4096  # cv2 wants images, and none of more than 32767 columns
-    padded = np.zeros((2, -(-len(a) // width) * width), np.float32)
+    width = 4096  # cv2 wants images that are not empty and have no more than 32767 columns
+    padded = np.zeros((2, (len(a) // width + 1) * width), np.float32)
     padded[:, : len(a)] = a, b
     column, row = (padded * TEXELS_PER_GRAIN).reshape(2, -1, width) % TILE
     return cv2.remap(_tile(), column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP).ravel()[: len(a)]

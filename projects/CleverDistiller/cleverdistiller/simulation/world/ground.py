@@ -224,7 +224,7 @@ def make_ground(rng: np.random.Generator, road: Road, land: np.ndarray) -> tuple
     sidewalk_m = float(rng.uniform(2.4, 3.6))
     waves = [(rng.uniform(90, 200), rng.uniform(0, 2 * np.pi), rng.uniform(0, 2 * np.pi)) for _ in range(3)]
     height = sum(
-        0.25 * np.sin(2 * np.pi / length * (xy[:, 0] * np.cos(turn) + xy[:, 1] * np.sin(turn)) + phase)
+        0.12 * np.sin(2 * np.pi / length * (xy[:, 0] * np.cos(turn) + xy[:, 1] * np.sin(turn)) + phase)
         for length, turn, phase in waves
     )
     flat = torch.from_numpy(np.stack([along, lateral, side_street, height]).astype(np.float32)).reshape(4, rows, cols)
