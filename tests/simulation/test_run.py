@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.simulation import run
 from cleverdistiller.simulation.run import PROGRESS, SimulatedSet, simulate
 from cleverdistiller.simulation.sensors.rigs import KITTI
 from cleverdistiller.simulation.writers.kitti_writer import KittiWriter
@@ -35,9 +34,17 @@ class SmallKitti(KittiWriter):
     )
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(run, 'writer_class', lambda name: SmallKitti)
+class Failing(SmallKitti):
+    def write_frame(self, frame, scene):
+        if (frame.scene, frame.index) == (1, 1):
+            raise OSError(28, 'No space left on device')
+        return super().write_frame(frame, scene)
+
+
+class Telling(SmallKitti):
+    def write_frame(self, frame, scene):
+        (self.root.parent / f'{frame.scene}_{frame.index}').touch()
+        return super().write_frame(frame, scene)
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -48,54 +55,33 @@ def contents(root: Path) -> dict[str, bytes]:
 def whole(tmp_path_factory) -> dict[str, bytes]:
     """What an undisturbed run with one worker writes."""
     out = tmp_path_factory.mktemp('whole') / 'set'
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, 'writer_class', lambda name: SmallKitti)
-        assert simulate(WANTED, out, workers=1)
+    assert simulate(WANTED, out, 1, SmallKitti)
     return contents(out)
 
 
 def test_two_workers_write_the_same_bytes(tmp_path, whole):
-    assert simulate(WANTED, tmp_path / 'set', workers=2)
+    assert simulate(WANTED, tmp_path / 'set', 2, SmallKitti)
     assert contents(tmp_path / 'set') == whole
     assert len(whole) > 12 and json.loads(whole['simulation.json'])['complete']
 
 
 def test_a_complete_set_is_left_alone(tmp_path, whole):
     out = tmp_path / 'set'
-    simulate(WANTED, out, workers=2)
+    simulate(WANTED, out, 2, SmallKitti)
     before = {path: path.stat().st_mtime_ns for path in out.rglob('*')}
-    assert not simulate(WANTED, out, workers=2)
+    assert not simulate(WANTED, out, 2, SmallKitti)
     assert {path: path.stat().st_mtime_ns for path in out.rglob('*')} == before
 
 
-def test_a_run_that_failed_goes_on_where_it_was(tmp_path, whole, monkeypatch):
+def test_a_run_that_failed_goes_on_where_it_was(tmp_path, whole):
     out = tmp_path / 'set'
-
-    class Failing(SmallKitti):
-        def write_frame(self, frame, scene):
-            if (frame.scene, frame.index) == (1, 1):
-                (self.root / 'training').mkdir(exist_ok=True)
-                raise OSError(28, 'No space left on device')
-            return super().write_frame(frame, scene)
-
-    monkeypatch.setattr(run, 'writer_class', lambda name: Failing)
     with pytest.raises(InputError, match=r'No space left.*\n.*\n.*finished frames are kept'):
-        simulate(WANTED, out, workers=1)
+        simulate(WANTED, out, 1, Failing)
     assert not json.loads((out / 'simulation.json').read_text())['complete']
     kept = sorted(path.name for path in (out / PROGRESS).iterdir())
     assert kept == ['00000_00000.pkl', '00000_00001.pkl', '00001_00000.pkl']
-
-    written = []
-
-    class Counting(SmallKitti):
-        def write_frame(self, frame, scene):
-            written.append(1)
-            (self.root.parent / f'{frame.scene}_{frame.index}').touch()
-            return super().write_frame(frame, scene)
-
-    monkeypatch.setattr(run, 'writer_class', lambda name: Counting)
-    assert simulate(WANTED, out, workers=2)
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ['1_1']
+    assert simulate(WANTED, out, 2, Telling)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ['1_1']  # what was missing, no more
     assert contents(out) == whole
 
 
@@ -103,9 +89,7 @@ KILLED = """
 import sys
 sys.path[:0] = {paths!r}
 import test_run
-from cleverdistiller.simulation import run
-run.writer_class = lambda name: test_run.SmallKitti
-run.simulate(test_run.WANTED, test_run.Path({out!r}), workers=2)
+test_run.simulate(test_run.WANTED, test_run.Path({out!r}), 2, test_run.SmallKitti)
 """
 
 
@@ -128,7 +112,7 @@ def test_a_killed_run_leaves_no_process_and_ends_the_same(tmp_path, whole):
     else:
         pytest.fail('workers outlived the main process')
     assert not json.loads((out / 'simulation.json').read_text())['complete']
-    simulate(WANTED, out, workers=2)
+    simulate(WANTED, out, 2, SmallKitti)
     assert contents(out) == whole
 
 

@@ -9,7 +9,6 @@ import os
 import pickle
 import shutil
 import threading
-import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -67,13 +66,14 @@ class SimulatedSet:
         return dict(simulated=True, note=NOTE, **asdict(self), version=version('cleverdistiller'))
 
 
-def simulate(wanted: SimulatedSet, out: Path, workers: int) -> bool:
+def simulate(wanted: SimulatedSet, out: Path, workers: int, kind: type[Writer] | None = None) -> bool:
     """Write a set, or what is missing of it.
 
     Args:
         wanted (SimulatedSet): What.
         out (Path): Where: a new or empty folder, or one with an unfinished run of the same set.
         workers (int): Processes.
+        kind (type[Writer] | None): Writer; None for the format's own.
 
     Returns:
         bool: False if the whole set was there already.
@@ -85,6 +85,7 @@ def simulate(wanted: SimulatedSet, out: Path, workers: int) -> bool:
         raise InputError(f'--workers {workers}', '1 or more', 'leave it out to use every processor')
     if _is_complete(wanted, out):
         return False
+    kind = kind or writer_class(wanted.format)
     progress = out / PROGRESS
     todo = [
         (scene, frame)
@@ -93,11 +94,13 @@ def simulate(wanted: SimulatedSet, out: Path, workers: int) -> bool:
         if not _record_path(out, scene, frame).is_file()
     ]
     _check_space(wanted, out, len(todo))
-    writer = _writer(wanted, out)  # refuses what it cannot write, before anything is there
+    writer = kind(
+        out, wanted.scenes, wanted.frames, wanted.seed
+    )  # refuses what it cannot write, before anything is there
     with _disk_errors(out):
         progress.mkdir(parents=True, exist_ok=True)
         _write_manifest(wanted, out, complete=False)
-        _simulate_all(wanted, out, todo, workers)
+        _simulate_all(wanted, out, todo, workers, kind)
         records = [
             [pickle.loads(_record_path(out, scene, frame).read_bytes()) for frame in range(wanted.frames)]
             for scene in range(wanted.scenes)
@@ -145,7 +148,9 @@ def _check_space(wanted: SimulatedSet, out: Path, frames: int) -> None:
         )
 
 
-def _simulate_all(wanted: SimulatedSet, out: Path, todo: list[tuple[int, int]], workers: int) -> None:
+def _simulate_all(
+    wanted: SimulatedSet, out: Path, todo: list[tuple[int, int]], workers: int, kind: type[Writer]
+) -> None:
     """Hand runs of frames to the workers, and show how far they are."""
     # Many frames of one scene at a time, because a worker builds the scene for them; equal work for all workers.
     longest = -(-wanted.scenes * wanted.frames // (workers * -(-wanted.scenes // workers)))
@@ -157,9 +162,11 @@ def _simulate_all(wanted: SimulatedSet, out: Path, todo: list[tuple[int, int]], 
             jobs.append((scene, [frame]))
     total = wanted.scenes * wanted.frames
     bar = tqdm(total=total, initial=total - len(todo), desc='simulating', unit='frame')
-    context = multiprocessing.get_context('fork' if 'fork' in multiprocessing.get_all_start_methods() else 'spawn')
-    with bar, ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),)) as pool:
-        pending = {pool.submit(_simulate_run, wanted, out, scene, frames) for scene, frames in jobs}
+    # Not plain fork: a child of a process that has cast rays or run torch before would wait for threads it lacks.
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload([__name__])
+    with bar, ProcessPoolExecutor(workers, context, _start_worker) as pool:
+        pending = {pool.submit(_simulate_run, wanted, out, scene, frames, kind) for scene, frames in jobs}
         try:
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -171,36 +178,32 @@ def _simulate_all(wanted: SimulatedSet, out: Path, todo: list[tuple[int, int]], 
             raise
 
 
-def _start_worker(parent: int) -> None:
+def _start_worker() -> None:
     """One thread each, and no life after the main process: a kill of that one must end all writing."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     threadpool_limits(1)
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
+        multiprocessing.parent_process().join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _simulate_run(wanted: SimulatedSet, out: Path, scene: int, frames: list[int]) -> None:
+def _simulate_run(wanted: SimulatedSet, out: Path, scene: int, frames: list[int], kind: type[Writer]) -> None:
     """In a worker: simulate and write frames of one scene."""
-    world, writer = _scene(wanted, scene), _writer(wanted, out)
+    world = _scene(wanted.seed, scene, wanted.frames * kind.rig.frame_s)
+    writer = kind(out, wanted.scenes, wanted.frames, wanted.seed)
     for frame in frames:
-        record = writer.write_frame(simulate_frame(world, writer.rig, frame), world)
+        record = writer.write_frame(simulate_frame(world, kind.rig, frame), world)
         with replace_when_complete(_record_path(out, scene, frame)) as temporary:
-            Path(temporary).write_bytes(pickle.dumps(record))
+            temporary.write_bytes(pickle.dumps(record))
 
 
 @lru_cache(maxsize=1)
-def _scene(wanted: SimulatedSet, index: int) -> Scene:
-    return Scene(wanted.seed, index, wanted.frames * writer_class(wanted.format).rig.frame_s)
-
-
-def _writer(wanted: SimulatedSet, out: Path) -> Writer:
-    return writer_class(wanted.format)(out, wanted.scenes, wanted.frames, wanted.seed)
+def _scene(seed: int, index: int, duration_s: float) -> Scene:
+    return Scene(seed, index, duration_s)
 
 
 def _record_path(out: Path, scene: int, frame: int) -> Path:
@@ -209,7 +212,7 @@ def _record_path(out: Path, scene: int, frame: int) -> Path:
 
 def _write_manifest(wanted: SimulatedSet, out: Path, complete: bool) -> None:
     with replace_when_complete(out / MANIFEST) as temporary:
-        Path(temporary).write_text(json.dumps(dict(wanted.manifest, complete=complete), indent=2) + '\n')
+        temporary.write_text(json.dumps(dict(wanted.manifest, complete=complete), indent=2) + '\n')
 
 
 class _disk_errors:
