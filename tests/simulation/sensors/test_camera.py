@@ -29,21 +29,22 @@ def picture(scene):
 def test_a_pixel_shows_what_its_own_ray_meets(scene, picture):
     rng = np.random.default_rng(0)
     cam2world = picture.ego2world @ FRONT.cam2ego
-    states = scene.objects_at(1.5)
-    for v, u in rng.integers(0, FRONT.size_hw, (60, 2)):
-        ray = np.linalg.inv(FRONT.cam2img) @ [u, v, 1]
-        directions = (cam2world[:3, :3] @ ray)[None].astype(np.float32)
-        origins = cam2world[None, :3, 3].astype(np.float32)
-        visits = [
-            Visit(s.instance, *scene.shape(s.instance), np.arange(1), s.object2world[:3, :3], scene.origin_of(s))
-            for s in states
-        ]
-        hits = trace(scene, origins, directions, visits)
-        if len(hits.rows) == 0:
-            assert picture.surface[v, u] == SurfaceClass.SKY and np.isinf(picture.depth_m[v, u])
-        else:
-            assert picture.instance[v, u] == hits.instance[0] and picture.surface[v, u] == hits.surface[0]
-            assert picture.depth_m[v, u] == pytest.approx(hits.distance[0], rel=1e-5)
+    v, u = rng.integers(0, FRONT.size_hw, (600, 2)).T
+    rays = np.stack([u, v, np.ones(600)], 1) @ np.linalg.inv(FRONT.cam2img).T @ cam2world[:3, :3].T
+    origins = np.tile(cam2world[:3, 3], (600, 1))
+    visits = [
+        Visit(s.instance, *scene.shape(s.instance), np.arange(600), s.object2world[:3, :3], scene.origin_of(s))
+        for s in scene.objects_at(1.5)
+    ]
+    hits = trace(scene, origins.astype(np.float32), rays.astype(np.float32), visits)
+    surface, instance, depth = np.zeros(600), np.zeros(600), np.full(600, np.inf)
+    surface[hits.rows], instance[hits.rows], depth[hits.rows] = hits.surface, hits.instance, hits.distance
+    same = (picture.surface[v, u] == surface) & (picture.instance[v, u] == instance)
+    on_grid = (u % 2 == 0) & (v % 2 == 0)
+    assert same[on_grid].all() and same.mean() > 0.99  # between grid pixels a thin thing may slip through
+    far = np.isinf(depth[same])
+    assert (np.isinf(picture.depth_m[v, u][same]) == far).all() and far.any()
+    assert np.allclose(picture.depth_m[v, u][same][~far], depth[same][~far], rtol=5e-3)
 
 
 def test_shares_of_objects_count_their_pixels(picture):

@@ -470,7 +470,7 @@ def test_devkits_projection_agrees_with_the_cameras_own_depth(drive, channel):
     nearest, farthest = (pick(image.depth_m, size=3)[v, u] for pick in (minimum_filter, maximum_filter))
     assert len(u) > 500
     assert ((depth_m > nearest - 0.1) & (depth_m < farthest + 0.1)).mean() > 0.7
-    assert (depth_m < nearest - 0.1).mean() < 0.015
+    assert (depth_m < nearest - 0.1).mean() < 0.04  # with one pose for all: 0.12 to 0.26
 
 
 def test_simulated_boxes_contain_the_points_of_their_instance(drive):

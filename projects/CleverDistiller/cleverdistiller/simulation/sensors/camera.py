@@ -6,6 +6,7 @@ picture is interpolated; everywhere else each pixel gets its own ray. That halve
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -49,8 +50,9 @@ def expose(scene: Scene, camera: CameraModel, time_s: float) -> CameraImage:
     sunlit = cv2.resize(grid.sunlit.reshape(grid_hw), (cols, rows), interpolation=cv2.INTER_LINEAR).ravel()
     picture.put(rough, _look(view, rough, None, sunlit[rough]))
 
-    visible = np.bincount(picture.instance, minlength=max(grid.alone, default=0) + 1)
-    whole = {name: max(4 * count, int(visible[name])) for name, count in grid.alone.items() if count}
+    visible = Counter(dict(zip(*map(np.ndarray.tolist, np.unique(picture.instance, return_counts=True)))))
+    del visible[0]
+    whole = {name: 4 * grid.alone.get(name, 0) for name in visible.keys() | grid.alone.keys()}  # a grid's pixel is four
     return CameraImage(
         time_s=time_s,
         ego2world=view.ego2world,
@@ -58,7 +60,11 @@ def expose(scene: Scene, camera: CameraModel, time_s: float) -> CameraImage:
         depth_m=picture.depth.reshape(rows, cols),
         surface=picture.surface.reshape(rows, cols),
         instance=picture.instance.reshape(rows, cols),
-        visible_px={name: (int(visible[name]), count) for name, count in sorted(whole.items())},
+        visible_px={
+            name: (visible[name], max(visible[name], whole[name]))
+            for name in sorted(whole)
+            if visible[name] or whole[name]
+        },
     )
 
 
