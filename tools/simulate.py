@@ -6,8 +6,8 @@ python tools/simulate.py --out DIR [--format nuscenes|kitti|semantickitti|waymo]
 Streets, traffic, LiDAR and cameras are made up; the files are what the benchmark's own readers expect, and the truth
 is known exactly. Numbers measured on such data prove that code works. They say nothing about real roads.
 
-The same seed gives the same bytes, whatever the number of workers. A run that was stopped goes on when the same command
-is given again.
+The same seed gives the same bytes, whatever the number of workers. A run that was stopped (Ctrl-C, a kill) goes on when
+the same command is given again. Another number of frames gives other streets.
 """
 
 import argparse

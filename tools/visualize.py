@@ -26,14 +26,32 @@ from cleverdistiller.ops.projection import project_points
 from cleverdistiller.visualization import draw_frame, draw_pairs
 from cleverdistiller.visualization.readers import FORMATS, read_frame
 
+KINDS = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=80), '.jpeg': dict(format='JPEG', quality=80)}
+
+
+def check_name(path: str) -> None:
+    """Refuse a picture's name before the work is done.
+
+    Raises:
+        InputError: If it ends in something else than .png or .jpg.
+    """
+    if Path(path).suffix.lower() not in KINDS:
+        raise InputError(f'--out {path}', 'a name that ends in .png or .jpg', 'rename it')
+
 
 def save(picture: Image.Image, path: str) -> None:
-    """Write a picture in the format that its name ends in."""
-    kind = Image.registered_extensions().get(Path(path).suffix.lower())
-    if kind not in ('PNG', 'JPEG'):
-        raise InputError(f'--out {path}', 'a name that ends in .png or .jpg', 'rename it')
-    with replace_when_complete(path) as temporary:
-        picture.save(temporary, format=kind, **(dict(quality=80) if kind == 'JPEG' else {}))
+    """Write a picture in the format that its name ends in.
+
+    Raises:
+        InputError: If it cannot be written there.
+    """
+    try:
+        with replace_when_complete(path) as temporary:
+            picture.save(temporary, **KINDS[Path(path).suffix.lower()])
+    except OSError as error:
+        raise InputError(
+            f'--out {path}, which cannot be written ({error.strerror or error})', 'a writable folder', 'choose another'
+        ) from error
 
 
 def pairs(args: argparse.Namespace) -> None:
@@ -108,6 +126,7 @@ def main() -> None:
     command.set_defaults(run=frame)
     args = parser.parse_args()
     with clear_errors():
+        check_name(args.out)
         args.run(args)
 
 

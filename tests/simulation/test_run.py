@@ -16,22 +16,38 @@ import pytest
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.simulation.run import PROGRESS, SimulatedSet, simulate
-from cleverdistiller.simulation.sensors.rigs import KITTI
+from cleverdistiller.simulation.sensors.rigs import KITTI, NUSCENES, WAYMO, Rig
 from cleverdistiller.simulation.writers.kitti_writer import KittiWriter
+from cleverdistiller.simulation.writers.nuscenes_writer import NuScenesWriter
+from cleverdistiller.simulation.writers.waymo_writer import WaymoWriter
 
 WANTED = SimulatedSet('kitti', scenes=2, frames=2, seed=3)
 
 
-class SmallKitti(KittiWriter):
-    rig = dataclasses.replace(
-        KITTI,
-        lidar=dataclasses.replace(KITTI.lidar, columns=200),
-        cameras=(
-            dataclasses.replace(
-                KITTI.cameras[0], size_hw=(93, 310), cam2img=np.diag([0.25, 0.25, 1]) @ KITTI.cameras[0].cam2img
-            ),
-        ),
+def small(rig: Rig) -> Rig:
+    """An eighth of the picture's rows and columns, 200 columns of the revolution."""
+    cameras = tuple(
+        dataclasses.replace(
+            camera,
+            size_hw=(camera.size_hw[0] // 8, camera.size_hw[1] // 8),
+            cam2img=np.diag([1 / 8, 1 / 8, 1]) @ camera.cam2img,
+        )
+        for camera in rig.cameras
     )
+    lidar = dataclasses.replace(rig.lidar, columns=200)
+    return dataclasses.replace(rig, lidar=lidar, cameras=cameras, sweeps_between=min(rig.sweeps_between, 2))
+
+
+class SmallKitti(KittiWriter):
+    rig = small(KITTI)
+
+
+class SmallNuScenes(NuScenesWriter):
+    rig = small(NUSCENES)
+
+
+class SmallWaymo(WaymoWriter):
+    rig = small(WAYMO)
 
 
 class Failing(SmallKitti):
@@ -65,6 +81,40 @@ def test_two_workers_write_the_same_bytes(tmp_path, whole):
     assert len(whole) > 12 and json.loads(whole['simulation.json'])['complete']
 
 
+@pytest.mark.parametrize('kind', [SmallNuScenes, SmallWaymo])
+def test_the_other_formats_do_not_know_how_many_workers_there_are_either(tmp_path, kind):
+    wanted = SimulatedSet(kind.format, scenes=2, frames=2, seed=1)
+    for workers in (1, 2):
+        assert simulate(wanted, tmp_path / str(workers), workers, kind)
+    assert contents(tmp_path / '1') == contents(tmp_path / '2')
+
+
+def test_a_kill_between_the_last_steps_leaves_nothing_behind(tmp_path, whole):
+    out = tmp_path / 'set'
+    simulate(WANTED, out, 2, SmallKitti)
+    (out / PROGRESS).mkdir()
+    assert not simulate(WANTED, out, 2, SmallKitti)
+    manifest = json.loads((out / 'simulation.json').read_text())
+    (out / 'simulation.json').write_text(json.dumps(dict(manifest, complete=False)))
+    (out / 'training' / '.label.txt.1.tmp').write_text('half')
+    assert simulate(WANTED, out, 2, SmallKitti)  # its records are gone: all anew
+    assert contents(out) == whole
+
+
+def test_a_manifest_cut_short_by_a_kill_is_no_obstacle(tmp_path, whole):
+    (tmp_path / 'set').mkdir()
+    (tmp_path / 'set' / '.simulation.json.77.tmp').write_text('{')
+    assert simulate(WANTED, tmp_path / 'set', 2, SmallKitti)
+    assert contents(tmp_path / 'set') == whole
+
+
+@pytest.mark.parametrize('content', ['[]', '{}', 'null', '{'])
+def test_a_strange_manifest_is_something_else(tmp_path, content):
+    (tmp_path / 'simulation.json').write_text(content)
+    with pytest.raises(InputError, match='holds no simulated set'):
+        simulate(WANTED, tmp_path, workers=1)
+
+
 def test_a_complete_set_is_left_alone(tmp_path, whole):
     out = tmp_path / 'set'
     simulate(WANTED, out, 2, SmallKitti)
@@ -78,7 +128,7 @@ def test_a_run_that_failed_goes_on_where_it_was(tmp_path, whole):
     with pytest.raises(InputError, match=r'No space left.*\n.*\n.*finished frames are kept'):
         simulate(WANTED, out, 1, Failing)
     assert not json.loads((out / 'simulation.json').read_text())['complete']
-    kept = sorted(path.name for path in (out / PROGRESS).iterdir())
+    kept = sorted(path.name for path in (out / PROGRESS).glob('*.pkl'))
     assert kept == ['00000_00000.pkl', '00000_00001.pkl', '00001_00000.pkl']
     assert simulate(WANTED, out, 2, Telling)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ['1_1']  # what was missing, no more

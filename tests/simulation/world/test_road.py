@@ -41,4 +41,4 @@ def test_a_long_street_never_meets_itself(seed):
 def test_some_streets_bend_and_traffic_keeps_right():
     roads = [make_road(np.random.default_rng(seed), 300.0, lanes=2) for seed in range(8)]
     assert sum(np.ptp(road.heading) > 0.3 for road in roads) >= 4
-    assert roads[0].lane_centre_m(0) == -LANE_M / 2 and roads[0].lane_centre_m(-1) == LANE_M / 2
+    assert roads[0].lane_centre_m(0) == -LANE_M / 2 and roads[0].lane_centre_m(1) == -3 * LANE_M / 2

@@ -37,6 +37,8 @@ def test_boxes_hold_the_points_of_their_objects(frame):
     assert own.sum() > 2000 and len(things) > 10
     assert inside.sum() == pytest.approx(own.sum(), rel=0.01)
     assert (inside & own).sum() > 0.99 * own.sum()
+    many = own.sum(0) >= 100  # of fewer, a point of the road is more than one in a hundred
+    assert many.sum() > 5 and np.allclose(inside.sum(0)[many], own.sum(0)[many], rtol=0.02)
 
 
 def test_boxes_hold_the_pixels_of_their_objects(frame):

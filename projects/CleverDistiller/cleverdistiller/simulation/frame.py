@@ -1,8 +1,8 @@
 """What the simulated sensors hand to the writers, with the truth beside it.
 
-Frames of reference: ``world`` (z up, metres), ``ego`` (on the ground below the rear axle for nuScenes, x forward,
-y left, z up), ``lidar`` and ``cam`` (x right, y down, z forward). ``a2b`` is a (4, 4) float64 matrix that takes
-coordinates of a to coordinates of b. Times are seconds since the scene's start.
+Frames of reference: ``world`` (z up, metres); ``ego`` (on the ground, below the rear axle for nuScenes and Waymo, below
+the LiDAR for KITTI; x forward, y left, z up); ``lidar``; ``cam`` (x right, y down, z forward). ``a2b`` is a (4, 4)
+float64 matrix that takes coordinates of a to coordinates of b. Times are seconds since the scene's start.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class LidarScan:
 
 @dataclass(frozen=True)
 class CameraImage:
-    """One exposure, with the truth of every pixel.
+    """One exposure, with what each pixel shows. On smooth surfaces labels are a neighbour's, depth is interpolated.
 
     Args:
         time_s (float): Shutter time.
@@ -102,8 +102,8 @@ class CameraImage:
         depth_m (np.ndarray): (H, W) float32 along the optical axis, inf for the sky.
         surface (np.ndarray): (H, W) uint8 :class:`SurfaceClass`.
         instance (np.ndarray): (H, W) uint16, 0 for the background.
-        visible_px (dict[int, tuple[int, int]]): Instance to the number of its pixels in the picture and the number
-            that there would be if nothing stood in front of it.
+        visible_px (dict[int, tuple[int, int]]): Instance to the number of its pixels in the picture, and about how many
+            there would be if nothing stood in front of it (counted on every fourth pixel, never fewer than are seen).
     """
 
     time_s: float

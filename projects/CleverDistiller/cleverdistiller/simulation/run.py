@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import signal
 import threading
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -28,6 +29,8 @@ from cleverdistiller.simulation.writers import FORMATS, Writer, writer_class
 
 MANIFEST = 'simulation.json'
 PROGRESS = '.simulation'  # one record a finished frame, until all are
+STOP = 'stop'  # tells the workers to
+DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 NOTE = 'Simulated by CleverDistiller: nothing measured on it says anything about real roads.'
 MIB_A_FRAME = {'nuscenes': 9.0, 'kitti': 4.0, 'semantickitti': 4.5, 'waymo': 8.0}  # measured, rounded up
 
@@ -79,35 +82,30 @@ def simulate(wanted: SimulatedSet, out: Path, workers: int, kind: type[Writer] |
         bool: False if the whole set was there already.
 
     Raises:
-        InputError: If the folder holds something else, or the disk is too small.
+        InputError: If the folder holds something else or cannot be written, if the disk is too small, if the format
+            cannot hold so few or so many frames, or for no workers.
     """
     if workers < 1:
         raise InputError(f'--workers {workers}', '1 or more', 'leave it out to use every processor')
-    if _is_complete(wanted, out):
-        return False
     kind = kind or writer_class(wanted.format)
-    progress = out / PROGRESS
-    todo = [
-        (scene, frame)
-        for scene in range(wanted.scenes)
-        for frame in range(wanted.frames)
-        if not _record_path(out, scene, frame).is_file()
-    ]
-    _check_space(wanted, out, len(todo))
-    writer = kind(
-        out, wanted.scenes, wanted.frames, wanted.seed
-    )  # refuses what it cannot write, before anything is there
     with _disk_errors(out):
-        progress.mkdir(parents=True, exist_ok=True)
-        _write_manifest(wanted, out, complete=False)
+        if _is_complete(wanted, out):
+            shutil.rmtree(out / PROGRESS, ignore_errors=True)  # a kill may have come before it was gone
+            return False
+        every = [(scene, frame) for scene in range(wanted.scenes) for frame in range(wanted.frames)]
+        todo = [each for each in every if not _record_path(out, *each).is_file()]
+        _check_space(wanted, out, len(todo))
+        # Made before anything is there, because it refuses what the format cannot hold.
+        writer = kind(out, wanted.scenes, wanted.frames, wanted.seed)
+        _write_manifest(wanted, out, complete=False)  # the first file: it tells the next run whose folder this is
+        (out / PROGRESS).mkdir(exist_ok=True)
         _simulate_all(wanted, out, todo, workers, kind)
-        records = [
-            [pickle.loads(_record_path(out, scene, frame).read_bytes()) for frame in range(wanted.frames)]
-            for scene in range(wanted.scenes)
-        ]
-        writer.finish(records)
+        for leftover in out.rglob('.*.tmp'):  # of a run that was killed while it wrote
+            leftover.unlink()
+        records = [pickle.loads(_record_path(out, *each).read_bytes()) for each in every]
+        writer.finish([records[start : start + wanted.frames] for start in range(0, len(records), wanted.frames)])
         _write_manifest(wanted, out, complete=True)
-        shutil.rmtree(progress)
+        shutil.rmtree(out / PROGRESS)
     return True
 
 
@@ -117,17 +115,18 @@ def _is_complete(wanted: SimulatedSet, out: Path) -> bool:
         return False
     if not out.is_dir():
         raise InputError(f'{out}, which is a file', 'a folder', 'choose another --out')
-    if not any(out.iterdir()):
-        return False
+    if all(path.match(f'.{MANIFEST}.*.tmp') for path in out.iterdir()):
+        return False  # empty, but for the manifest of a run that was killed while it wrote that
     try:
         found = json.loads((out / MANIFEST).read_text())
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         found = {}
+    found = found if isinstance(found, dict) else {}
     complete = found.pop('complete', None)
     if found == wanted.manifest:
         return bool(complete)
     settings = ('format', 'scenes', 'frames', 'seed', 'version')
-    held = ', '.join(f'{key} {found[key]}' for key in settings if key in found) if found else 'no simulated set'
+    held = ', '.join(f'{key} {found[key]}' for key in settings if key in found) or 'no simulated set'
     raise InputError(
         f'{out}, which holds {held}',
         'an empty or new folder, or an unfinished run of the same command',
@@ -165,6 +164,7 @@ def _simulate_all(
     # Not plain fork: a child of a process that has cast rays or run torch before would wait for threads it lacks.
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload([__name__])
+    (out / PROGRESS / STOP).unlink(missing_ok=True)
     with bar, ProcessPoolExecutor(workers, context, _start_worker) as pool:
         pending = {pool.submit(_simulate_run, wanted, out, scene, frames, kind) for scene, frames in jobs}
         try:
@@ -173,13 +173,15 @@ def _simulate_all(
                 for job in done:
                     job.result()
                 bar.update(sum(_record_path(out, *each).is_file() for each in todo) + total - len(todo) - bar.n)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:  # also Ctrl-C: workers end with the frame they are at
+            (out / PROGRESS / STOP).touch()
+            pool.shutdown(cancel_futures=True)
             raise
 
 
 def _start_worker() -> None:
     """One thread each, and no life after the main process: a kill of that one must end all writing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     threadpool_limits(1)
@@ -196,6 +198,8 @@ def _simulate_run(wanted: SimulatedSet, out: Path, scene: int, frames: list[int]
     world = _scene(wanted.seed, scene, wanted.frames * kind.rig.frame_s)
     writer = kind(out, wanted.scenes, wanted.frames, wanted.seed)
     for frame in frames:
+        if (out / PROGRESS / STOP).exists():
+            return
         record = writer.write_frame(simulate_frame(world, kind.rig, frame), world)
         with replace_when_complete(_record_path(out, scene, frame)) as temporary:
             temporary.write_bytes(pickle.dumps(record))
@@ -225,8 +229,8 @@ class _disk_errors:
         return None
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            full = error.errno == errno.ENOSPC
+        if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise InputError(
                 f'{self.out}, which cannot be written ({error.strerror or error})',
                 'a writable folder with space',

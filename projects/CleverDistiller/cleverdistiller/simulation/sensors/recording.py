@@ -45,16 +45,27 @@ def _as_annotated(scene: Scene, lidar: LidarModel, keyframe: LidarScan) -> list[
     """Objects in the boxes that annotators would fit to the sweep's points."""
     states = []
     for state in scene.objects_at(keyframe.time_s):
-        mine = keyframe.instance == state.instance
-        late_s = float(keyframe.fired_s[mine].mean()) if mine.any() else 0.0
+        first_s, last_s = _met_s(keyframe.fired_s[keyframe.instance == state.instance], lidar)
+        late_s = (first_s + last_s) / 2
         # Of a tight box, noise puts half the points of a flat side outside. Below is the road, so none there.
-        room_m = ROOM * lidar.noise_m
+        room_m = ROOM * lidar.noise_m * np.array([2, 2, 1])
+        room_m[0] += np.linalg.norm(state.velocity_world_mps) * (last_s - first_s)  # it drove on while it was met
         states.append(
             dataclasses.replace(
                 state,
                 time_s=keyframe.time_s + late_s,
-                centre_world_m=state.centre_world_m + late_s * state.velocity_world_mps + [0, 0, room_m / 2],
-                size_lwh_m=state.size_lwh_m + room_m * np.array([2, 2, 1]),
+                centre_world_m=state.centre_world_m + late_s * state.velocity_world_mps + [0, 0, room_m[2] / 2],
+                size_lwh_m=state.size_lwh_m + room_m,
             )
         )
     return states
+
+
+def _met_s(fired_s: np.ndarray, lidar: LidarModel) -> tuple[float, float]:
+    """First and last time that beams met an object; at the seam of a revolution, of the part with more points."""
+    if not len(fired_s):
+        return 0.0, 0.0
+    if np.ptp(fired_s) > lidar.period_s / 2:
+        early = fired_s < (fired_s.min() + fired_s.max()) / 2
+        fired_s = fired_s[early] if early.sum() * 2 >= len(fired_s) else fired_s[~early]
+    return float(fired_s.min()), float(fired_s.max())

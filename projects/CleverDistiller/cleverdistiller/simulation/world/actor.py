@@ -10,6 +10,8 @@ from cleverdistiller.simulation.surfaces import SurfaceClass
 from cleverdistiller.simulation.things.objects import ObjectModel
 from cleverdistiller.simulation.world.ground import Ground
 
+DISCS = 6
+
 
 @dataclass(frozen=True)
 class Actor:
@@ -36,18 +38,18 @@ class Actor:
     parked: bool
 
     def footprint(self, ground: Ground, times_s: np.ndarray) -> tuple[np.ndarray, float]:
-        """Cover its outline with three discs.
+        """Cover its outline with ``DISCS`` discs; they overlap for anything shorter than six times its width.
 
         Args:
             ground (Ground): Of the scene.
             times_s (np.ndarray): (T,).
 
         Returns:
-            tuple[np.ndarray, float]: (T, 3, 2) middles in world metres, and their radius.
+            tuple[np.ndarray, float]: (T, ``DISCS``, 2) middles in world metres, and their radius.
         """
         along = self.along_m + self.speed_mps[0] * times_s
         xy, heading = ground.road.at(along, self.lateral_m + self.speed_mps[1] * times_s)
         length, width = self.model.size_lwh_m[:2]
         ahead = np.stack([np.cos(heading + self.turn), np.sin(heading + self.turn)], -1)
         reach = max(length - width, 0.0) / 2
-        return xy[:, None] + ahead[:, None] * (np.array([-1, 0, 1]) * reach)[None, :, None], width / 2
+        return xy[:, None] + ahead[:, None] * (np.linspace(-1, 1, DISCS) * reach)[None, :, None], width / 2

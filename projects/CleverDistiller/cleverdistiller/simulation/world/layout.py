@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from cleverdistiller.simulation.world.actor import Actor
+from cleverdistiller.simulation.world.actor import DISCS, Actor
 from cleverdistiller.simulation.world.ground import Ground
 
 EGO_LENGTH_M, EGO_WIDTH_M = 4.3, 1.8
+STEP_S = 0.2  # a car at 15 m/s moves less than its length
 EGO_MIDDLE_M = 1.3  # ahead of the rear axle
 
 
@@ -22,12 +23,12 @@ class Layout:
 
     def __init__(self, ground: Ground, duration_s: float, ego: tuple[float, float, float]) -> None:
         self.ground = ground
-        self.times_s = np.linspace(-0.2, duration_s, max(int(duration_s / 0.4), 2))
+        self.times_s = np.arange(-0.2, duration_s + STEP_S, STEP_S)
         along, lateral, speed = ego
         xy, heading = ground.road.at(along + EGO_MIDDLE_M + speed * self.times_s, lateral)
         ahead = np.stack([np.cos(heading), np.sin(heading)], -1)
-        reach = np.linspace(-1, 1, 3) * (EGO_LENGTH_M - EGO_WIDTH_M) / 2
-        self._middles = [xy[:, None] + ahead[:, None] * reach[None, :, None]]  # (T, 3, 2) each
+        reach = np.linspace(-1, 1, DISCS) * (EGO_LENGTH_M - EGO_WIDTH_M) / 2
+        self._middles = [xy[:, None] + ahead[:, None] * reach[None, :, None]]  # (T, DISCS, 2) each
         self._radii = [EGO_WIDTH_M / 2]
 
     def claim(self, actor: Actor, gap_m: float = 0.3) -> bool:
@@ -54,19 +55,19 @@ class Layout:
         Returns:
             bool: Whether the place was free.
         """
-        return self._claim(np.broadcast_to(xy_world_m, (len(self.times_s), 3, 2)), radius_m, gap_m)
+        return self._claim(np.broadcast_to(xy_world_m, (len(self.times_s), DISCS, 2)), radius_m, gap_m)
 
     def claim_strip(self, ends_world_m: np.ndarray, width_m: float) -> bool:
         """Take a fixed rectangle given by the two ends of its long axis, (2, 2) metres."""
         length = float(np.linalg.norm(ends_world_m[1] - ends_world_m[0]))
-        count = max(int(np.ceil(length / max(width_m, 0.5))), 3)
+        count = int(np.ceil(length / max(width_m, 0.5))) + 1
         share = np.linspace(0, 1, count)[:, None]
         middles = ends_world_m[0] * (1 - share) + ends_world_m[1] * share
-        middles = np.concatenate([middles, np.repeat(middles[-1:], -count % 3, 0)]).reshape(-1, 3, 2)
-        free = all(self._is_free(np.broadcast_to(m, (len(self.times_s), 3, 2)), width_m / 2, 0.1) for m in middles)
+        middles = np.concatenate([middles, np.repeat(middles[-1:], -count % DISCS, 0)]).reshape(-1, DISCS, 2)
+        free = all(self._is_free(np.broadcast_to(m, (len(self.times_s), DISCS, 2)), width_m / 2, 0.1) for m in middles)
         if free:
             for m in middles:
-                self._take(np.broadcast_to(m, (len(self.times_s), 3, 2)), width_m / 2)
+                self._take(np.broadcast_to(m, (len(self.times_s), DISCS, 2)), width_m / 2)
         return free
 
     def _claim(self, middles: np.ndarray, radius_m: float, gap_m: float) -> bool:
@@ -80,11 +81,11 @@ class Layout:
         self._radii.append(radius_m)
 
     def _is_free(self, middles: np.ndarray, radius_m: float, gap_m: float) -> bool:
-        taken = np.stack(self._middles)  # (K, T, 3, 2)
+        taken = np.stack(self._middles)  # (K, T, DISCS, 2)
         reach = np.array(self._radii) + radius_m + gap_m
-        # The middle discs first: most of the others are far away.
-        centre = np.linalg.norm(taken[:, :, 1] - middles[None, :, 1], axis=-1).min(1)
+        # The middles first: most of the others are far away.
+        centre = np.linalg.norm(taken.mean(2) - middles.mean(1), axis=-1).min(1)
         near = np.flatnonzero(centre < reach + 14)
-        offset = taken[near][:, :, :, None] - middles[None, :, None]  # (k, T, 3, 3, 2)
+        offset = taken[near][:, :, :, None] - middles[None, :, None]  # (k, T, DISCS, DISCS, 2)
         distance = np.linalg.norm(offset, axis=-1).min((1, 2, 3))
         return bool((distance > reach[near]).all())

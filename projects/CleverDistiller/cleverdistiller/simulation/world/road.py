@@ -65,7 +65,7 @@ class Road:
         return xy + ahead * beyond[..., None] + left * np.asarray(lateral_m)[..., None], heading
 
     def lane_centre_m(self, lane: int) -> float:
-        """Lateral position of lane 0, 1, ... on the right of the centreline; of the opposite ones with -1, -2, ..."""
+        """Lateral position of lane 0, 1, ... on the right of the centreline; the opposite ones lie at its negative."""
         return -(lane + 0.5) * LANE_M
 
 

@@ -22,7 +22,7 @@ VELOCITY_STEP_S = 0.05
 
 
 class Scene:
-    """Drawn from a seed; the same seed, number and duration give the same scene on any machine.
+    """Drawn from a seed; the same seed, number and duration give the same scene.
 
     Args:
         seed (int): Of the whole set.

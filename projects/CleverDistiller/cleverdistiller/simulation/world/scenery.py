@@ -56,6 +56,8 @@ class _Builder:
                     self._tree(along, side, kerb + 0.9, scale=0.75)
         for along in np.arange(rng.uniform(8, 40), self.road.length_m, rng.uniform(30, 45)):
             self._stand(props.sign(rng), along, side, kerb + 0.55, radius_m=0.25, turn=np.pi if side < 0 else 0.0)
+        for crossing in self.road.crossings_m:  # a bus stop
+            self._stand(props.bus_shelter(), crossing + 9, side, kerb + 1.3, radius_m=1.6, face_road=True)
         for junction in self.road.side_streets_m:
             for before in (-1, 1):
                 self._stand(
@@ -91,6 +93,8 @@ class _Builder:
             self._houses(start, side, edge + 24.0, high_m=(6, 11))
         elif use == 'plaza':
             self._houses(start, side, edge + rng.uniform(12, 16), high_m=(9, 24))
+            for along in np.arange(start + 8, start + BLOCK_M, 8.0):
+                self._stand(props.bench(), along, side, edge + 2.0, radius_m=0.9, face_road=True)
             for along in np.arange(start + 4, start + BLOCK_M, 8.0):
                 self._tree(along, side, edge + 3.0, scale=0.6)
         else:  # works

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from cleverdistiller.errors import InputError
 from cleverdistiller.simulation.surfaces import OBJECT_CLASSES, SurfaceClass
 from cleverdistiller.simulation.things.objects import make_object
 from cleverdistiller.simulation.world.actor import Actor
 from cleverdistiller.simulation.world.ground import BLOCK_M, LAND_NAMES, Ground
 from cleverdistiller.simulation.world.layout import Layout
+from cleverdistiller.simulation.world.road import LANE_M
 
 S = SurfaceClass
 DRIVING = {S.CAR: 0.79, S.TRUCK: 0.05, S.BUS: 0.05, S.MOTORCYCLIST: 0.07, S.TRAILER: 0.04}
@@ -89,11 +91,10 @@ class _Crowd:
                     if towed:
                         self.add(
                             surface,
-                            along - direction * 10.5,
+                            along - direction * 11.3,
                             lateral,
                             (direction * speed, 0.0),
                             _facing(direction),
-                            gap_m=0.1,
                         )
                     along += self.rng.uniform(16, 48)
 
@@ -108,7 +109,7 @@ class _Crowd:
                     self.add(surface, along, side * (half - 1.25), turn=_facing(-side), parked=True)
 
     def cross_side_streets(self) -> None:
-        """Vehicles that wait or drive on the side streets."""
+        """Cars that wait on the side streets."""
         for junction in self.road.side_streets_m:
             for side in (1, -1):
                 for row in range(3):
@@ -162,7 +163,7 @@ class _Crowd:
 
     def cycle(self) -> None:
         """Bicycle riders at the right edge of the lanes."""
-        edge = self.road.lanes * 3.5 - 0.55
+        edge = self.road.lanes * LANE_M - 0.55
         for direction in (1, -1):
             for along in np.arange(self.rng.uniform(0, 30), self.road.length_m, 33.0):
                 if self.rng.random() < 0.6:
@@ -184,7 +185,11 @@ class _Crowd:
                 )
 
     def complete(self, start_m: float, drive_m: float) -> None:
-        """See that no class is missing near the drive."""
+        """See that no class is missing near the drive.
+
+        Raises:
+            InputError: If there is no room for one.
+        """
         for surface in OBJECT_CLASSES:
             for _ in range(400):
                 along = [
@@ -198,28 +203,24 @@ class _Crowd:
                 place = start_m + self.rng.uniform(-NEAR_M, drive_m + NEAR_M) * 0.9
                 side = self.rng.choice([-1, 1])
                 kerb = self.road.half_widths_m[0 if side > 0 else 1]
-                if surface in (S.CAR, S.TRUCK, S.BUS, S.TRAILER, S.MOTORCYCLIST):
-                    lane = self.rng.integers(self.road.lanes)
-                    self.add(surface, place, -side * (lane + 0.5) * 3.5, (side * 7.0, 0.0), _facing(side))
-                elif surface == S.CONSTRUCTION_VEHICLE:
-                    self.add(
-                        surface,
-                        place,
-                        side * (kerb + self.ground.sidewalk_m + self.rng.uniform(2, 12)),
-                        turn=0.4,
-                        parked=True,
+                on_land = side * (kerb + self.ground.sidewalk_m + self.rng.uniform(2, 14))
+                if surface in (S.TRUCK, S.BUS, S.TRAILER, S.CONSTRUCTION_VEHICLE):
+                    self.add(surface, place, on_land, turn=self.rng.uniform(0, 0.4), parked=True)
+                elif surface in (S.CAR, S.MOTORCYCLIST):
+                    lane, speed = self.rng.integers(self.road.lanes), self.rng.uniform(3, 11)
+                    self.add(surface, place, -side * (lane + 0.5) * LANE_M, (side * speed, 0.0), _facing(side))
+                elif surface == S.BICYCLIST:  # on the sidewalk, where people cycle too
+                    lateral, speed = (
+                        -side * (kerb + self.rng.uniform(1, self.ground.sidewalk_m)),
+                        self.rng.uniform(0, 4),
                     )
-                elif surface == S.BICYCLIST:
-                    self.add(
-                        surface,
-                        place,
-                        -side * (self.road.lanes * 3.5 - 0.6),
-                        (side * 4.0, 0.0),
-                        _facing(side),
-                        gap_m=0.0,
-                    )
+                    self.add(surface, place, lateral, (side * speed, 0.0), _facing(side), gap_m=0.1)
                 else:
                     self.add(surface, place, side * (kerb + self.rng.uniform(0.5, self.ground.sidewalk_m)), parked=True)
+            else:
+                raise InputError(
+                    f'a street without room for a {surface.name}', 'one of each class', 'try another --seed'
+                )
 
     def _works(self, start: float, side: int, edge: float) -> None:
         """A building site: barriers along the sidewalk, cones, machines and workers."""
@@ -245,7 +246,7 @@ class _Crowd:
         direction = self.rng.choice([-1, 1])
         pace = direction * self.rng.uniform(0.8, 1.7) if self.rng.random() < 0.75 else 0.0
         turn = _facing(direction) if pace else self.rng.uniform(-np.pi, np.pi)
-        self.add(S.PEDESTRIAN, along_m, lateral_m, (float(pace), 0.0), float(turn), gap_m=0.1)
+        self.add(S.PEDESTRIAN, along_m, lateral_m, (float(pace), 0.0), float(turn), gap_m=0.25)
 
     def _draw(self, shares: dict[SurfaceClass, float]) -> SurfaceClass:
         return list(shares)[self.rng.choice(len(shares), p=list(shares.values()))]

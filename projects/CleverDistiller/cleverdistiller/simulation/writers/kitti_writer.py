@@ -57,7 +57,7 @@ class KittiWriter(Writer):
     where the object's middle is. ``bbox`` is the projection of the box as written.
 
     Args:
-        root (Path): An existing folder.
+        root (Path): A folder; made with the first file.
         scenes (int): Number of scenes.
         frames (int): Keyframes in each.
         seed (int): For the note only.

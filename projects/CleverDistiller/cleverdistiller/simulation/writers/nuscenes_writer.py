@@ -53,7 +53,7 @@ class NuScenesWriter(Writer):
     file names say that the set is simulated. There is no radar.
 
     Args:
-        root (Path): An existing folder.
+        root (Path): A folder; made with the first file.
         scenes (int): Number of scenes; at most 850.
         frames (int): Keyframes in each.
         seed (int): Of the whole set, for the tokens.

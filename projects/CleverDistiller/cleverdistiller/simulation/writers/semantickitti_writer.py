@@ -68,7 +68,7 @@ class SemanticKittiWriter(Writer):
     lengths for granted.
 
     Args:
-        root (Path): An existing folder.
+        root (Path): A folder; made with the first file.
         scenes (int): At most 11.
         frames (int): Keyframes in each.
         seed (int): For the note only.

@@ -65,7 +65,7 @@ class WaymoWriter(Writer):
     Frames wait in ``.parts/`` until ``finish`` joins them.
 
     Args:
-        root (Path): An existing folder.
+        root (Path): A folder; made with the first file.
         scenes (int): Number of scenes.
         frames (int): Frames in each.
         seed (int): Of the whole set, for the names.

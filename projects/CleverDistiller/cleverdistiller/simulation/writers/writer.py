@@ -16,10 +16,10 @@ class Writer(ABC):
 
     ``write_frame`` runs in worker processes, in any order and perhaps twice for the same frame (after a kill): it
     writes only files of that frame, and the same bytes each time. ``finish`` runs once, at the end, in the main
-    process. Nothing depends on the clock, the machine or the number of workers.
+    process. Nothing depends on the clock or the number of workers.
 
     Args:
-        root (Path): An existing folder.
+        root (Path): A folder; made with the first file. The constructor writes nothing.
         scenes (int): Number of scenes that will be written.
         frames (int): Keyframes in each.
         seed (int): Of the whole set, for identifiers.

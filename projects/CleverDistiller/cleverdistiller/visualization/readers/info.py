@@ -13,22 +13,23 @@ from cleverdistiller.visualization.readers.files import choose, existing, read_n
 from cleverdistiller.visualization.readers.label_set import NUSCENES
 
 ROWS = (('CAM_FRONT_LEFT', 'CAM_FRONT', 'CAM_FRONT_RIGHT'), ('CAM_BACK_LEFT', 'CAM_BACK', 'CAM_BACK_RIGHT'))
-BOXES_IN_CAMERA_FRAME = ('kitti', 'waymo')  # mmdet3d's name of the dataset
+# By mmdet3d's name of the dataset: boxes in the camera's frame, or other labels than nuScenes'.
+OWN_READER = ('kitti', 'waymo', 'semantickitti')
 
 
 def read(root: Path, index: int) -> FrameView:
     """Read frame ``index`` of the info file ``root``, or of the only one in the folder ``root``.
 
     Raises:
-        InputError: See :func:`read_frame`; also for info files of KITTI and Waymo.
+        InputError: See :func:`read_frame`; also for info files of KITTI, SemanticKITTI and Waymo.
     """
     path, info = _open_info(root)
     meta = info.get('metainfo', {})
-    dataset = str(meta.get('dataset', 'unknown dataset'))
-    if dataset.lower() in BOXES_IN_CAMERA_FRAME:
+    dataset = str(meta.get('dataset', meta.get('DATASET', 'unknown dataset')))
+    if dataset.lower() in OWN_READER:
         raise InputError(
-            f'{path} of {dataset}, whose boxes are in the camera frame',
-            "an info file with boxes in the LiDAR's frame, as nuScenes' are",
+            f'{path} of {dataset}',
+            "an info file with boxes in the LiDAR's frame and labels as nuScenes' are",
             f"give the benchmark's own folder with --format {dataset.lower()}",
         )
     record = choose(info['data_list'], index, path)
@@ -69,7 +70,7 @@ def view_of_record(root: Path, record: dict, title: str, boxes_lidar_m: np.ndarr
             np.array(image['cam2img'], float)[:3, :3],
             np.array(image['lidar2cam'], float),
         )
-        for name, image in record['images'].items()
+        for name, image in record.get('images', {}).items()
         if image.get('img_path')
     }
     # x of a nuScenes LiDAR looks right; the record says so, and a record without a pose has its x ahead.
