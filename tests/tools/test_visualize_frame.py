@@ -31,3 +31,19 @@ def test_what_cannot_be_drawn_is_refused_with_a_remedy(tmp_path, capsys, options
         run_script(VISUALIZE, 'frame', root, *options, '--out', out)
     said = capsys.readouterr().err
     assert left.value.code == 2 and 'remedy' in said and 'Traceback' not in said and not out.exists()
+
+
+@pytest.mark.parametrize('name', ['frame.gif', 'frame', 'a_file/frame.png'])
+def test_a_picture_that_cannot_be_written_is_told(tmp_path, capsys, name):
+    root = write_nuscenes_root(tmp_path / 'root')
+    (tmp_path / 'a_file').write_text('')
+    with pytest.raises(SystemExit) as left:
+        run_script(VISUALIZE, 'frame', root, '--out', tmp_path / name)
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and name in said and 'remedy' in said and 'Traceback' not in said
+
+
+def test_a_jpeg_is_a_jpeg(tmp_path):
+    root = write_nuscenes_root(tmp_path / 'root')
+    run_script(VISUALIZE, 'frame', root, '--out', tmp_path / 'frame.jpg')
+    assert Image.open(tmp_path / 'frame.jpg').format == 'JPEG'

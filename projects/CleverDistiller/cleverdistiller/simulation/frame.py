@@ -87,6 +87,13 @@ class LidarScan:
     instance: np.ndarray
     echo: np.ndarray
 
+    def __post_init__(self) -> None:
+        count = len(self.points_lidar_m)
+        for name in ('intensity', 'ring', 'column', 'fired_s', 'range_m', 'surface', 'instance', 'echo'):
+            shape = getattr(self, name).shape
+            if shape != (count,):
+                raise ValueError(f'LidarScan.{name}: got {shape}, expected ({count},), one for each point')
+
     def __len__(self) -> int:
         return len(self.points_lidar_m)
 
@@ -113,6 +120,13 @@ class CameraImage:
     surface: np.ndarray
     instance: np.ndarray
     visible_px: dict[int, tuple[int, int]]
+
+    def __post_init__(self) -> None:
+        size_hw = self.rgb.shape[:2]
+        for name in ('depth_m', 'surface', 'instance'):
+            shape = getattr(self, name).shape
+            if shape != size_hw:
+                raise ValueError(f'CameraImage.{name}: got {shape}, expected {size_hw}, as the picture')
 
 
 @dataclass(frozen=True)

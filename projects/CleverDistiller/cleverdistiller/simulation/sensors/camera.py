@@ -13,6 +13,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from cleverdistiller.simulation.boxes import CORNERS, before_the_camera
 from cleverdistiller.simulation.frame import CameraImage, ObjectState
 from cleverdistiller.simulation.sensors.rigs import CameraModel
 from cleverdistiller.simulation.sensors.shading import in_the_sun, objects_together, shade, sky
@@ -20,9 +21,6 @@ from cleverdistiller.simulation.sensors.trace import Visit, trace
 from cleverdistiller.simulation.things.raycast import MeshIndex
 from cleverdistiller.simulation.world.scene import Scene
 
-NEAR_M = 0.1
-# Pairs of a box's corners, numbered by their signs along x, y, z as three binary digits.
-BOX_EDGES = [(i, i | bit) for bit in (1, 2, 4) for i in range(8) if not i & bit]
 SMOOTH_NORMAL = 0.995  # cosine between neighbours on one surface
 SMOOTH_M = 0.03  # step between neighbours along the normal
 SMOOTH_LIGHT = 0.08  # of the display's range
@@ -215,13 +213,12 @@ def _windows(
     """Objects in view, each with the first and the last (column, row) + 1 of the pixels that its box covers."""
     rows, cols = camera.size_hw
     world2cam = np.linalg.inv(cam2world)
-    unit = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
     windows = []
     for state in states:
         pose = state.object2world
-        corners = (unit * state.size_lwh_m) @ pose[:3, :3].T + pose[:3, 3]
+        corners = (CORNERS * state.size_lwh_m) @ pose[:3, :3].T + pose[:3, 3]
         corners = corners @ world2cam[:3, :3].T + world2cam[:3, 3]
-        seen = _before_the_lens(corners)
+        seen = before_the_camera(corners)
         if not len(seen):
             continue
         uv = seen @ camera.cam2img.T
@@ -231,17 +228,6 @@ def _windows(
         if (high > low).all():
             windows.append((state, low, high))
     return windows
-
-
-def _before_the_lens(corners_cam_m: np.ndarray) -> np.ndarray:
-    """(K, 3) corners of the part of a box (8, 3) that lies in front of the camera."""
-    depth = corners_cam_m[:, 2]
-    points = [corners_cam_m[depth >= NEAR_M]]
-    for one, two in BOX_EDGES:
-        if (depth[one] < NEAR_M) != (depth[two] < NEAR_M):
-            share = (NEAR_M - depth[one]) / (depth[two] - depth[one])
-            points.append((corners_cam_m[one] + share * (corners_cam_m[two] - corners_cam_m[one]))[None])
-    return np.concatenate(points)
 
 
 def _visits(view: _View, pixels: np.ndarray) -> list[Visit]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.simulation.boxes import before_the_camera
 from cleverdistiller.simulation.frame import LidarScan, ObjectState, SimulatedFrame
 from cleverdistiller.simulation.sensors.rigs import KITTI, KITTI_R0_RECT, KITTI_VELO_TO_CAM, Rig
 from cleverdistiller.simulation.surfaces import SurfaceClass
@@ -38,11 +39,9 @@ TYPES = {
     SurfaceClass.PEDESTRIAN: 'Pedestrian',
 }  # KITTI has no label for a bicycle without rider, a cone or a barrier
 VAN_LENGTH_M, VAN_HEIGHT_M = 5.0, 1.95
-NEAR_M = 0.1  # what is nearer to the image plane cannot be projected
 LEAST_HEIGHT_PX = 25  # KITTI evaluates nothing smaller
 LEAST_VISIBLE_SHARE = 0.1
 CORNERS_LHW = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (0, -1) for z in (-0.5, 0.5)])
-EDGES = [(i, j) for i in range(8) for j in range(i) if (i ^ j).bit_count() == 1]  # they differ in one coordinate
 
 
 class KittiWriter(Writer):
@@ -246,20 +245,14 @@ def projected_box(corners_rect_m: np.ndarray) -> np.ndarray | None:
     """Smallest upright rectangle around the part of a box that lies in front of camera 2.
 
     Args:
-        corners_rect_m (np.ndarray): (8, 3) in the rectified camera's frame; corners that differ in one bit of their
-            number share an edge.
+        corners_rect_m (np.ndarray): (8, 3) in the rectified camera's frame, numbered as ``boxes.CORNERS``.
 
     Returns:
         np.ndarray | None: (4,) left, top, right, bottom in pixels, beyond the picture where the box is; None if all
         of it is behind.
     """
-    depth_m = corners_rect_m[:, 2] - NEAR_M
-    outline = list(corners_rect_m[depth_m > 0])
-    for i, j in EDGES:
-        if (depth_m[i] > 0) != (depth_m[j] > 0):
-            share = depth_m[i] / (depth_m[i] - depth_m[j])
-            outline.append(corners_rect_m[i] + share * (corners_rect_m[j] - corners_rect_m[i]))
-    if not outline:
+    outline = before_the_camera(corners_rect_m)
+    if not len(outline):
         return None
     projected = np.column_stack([outline, np.ones(len(outline))]) @ PROJECTIONS['P2'].T
     uv_px = projected[:, :2] / projected[:, 2:]

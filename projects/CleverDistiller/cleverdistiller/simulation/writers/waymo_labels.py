@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import combinations
 
 import numpy as np
 from scipy.ndimage import find_objects
 from waymo_open_dataset.dataset_pb2 import CameraLabels, CameraName
 from waymo_open_dataset.label_pb2 import Label
 
+from cleverdistiller.simulation.boxes import CORNERS, before_the_camera
 from cleverdistiller.simulation.frame import CameraImage, ObjectState, SimulatedFrame
 from cleverdistiller.simulation.sensors.rigs import CameraModel, Rig
 from cleverdistiller.simulation.surfaces import SurfaceClass
@@ -17,7 +17,6 @@ from cleverdistiller.simulation.writers.waymo_lidar import pixels
 
 FARTHEST_M = 75.0
 FEW_POINTS = 5  # at most so many make a box hard (LEVEL_2)
-NEAREST_M = 0.1  # boxes are cut this far in front of a camera
 
 # Motorcycles are vehicles with and without a rider; bicycles without one, cones and barriers have no boxes; signs
 # have them in real records, but are no objects here.
@@ -34,8 +33,6 @@ LABEL_TYPE = {
 }
 
 # Corners of a box in halves of its size, and the pairs of them that an edge joins: all but one coordinate the same.
-_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
-_EDGES = np.array([(i, j) for i, j in combinations(range(8), 2) if (_CORNERS[i] != _CORNERS[j]).sum() == 1])
 
 
 def laser_labels(frame: SimulatedFrame, rig: Rig, name_of: Callable[[int], str]) -> list[Label]:
@@ -168,15 +165,10 @@ def projected_extent(
     Returns:
         tuple[float, float, float, float] | None: Clipped to the image; None if nothing of the box is in view.
     """
-    corners_world_m = _moved(_CORNERS * state.size_lwh_m, state.object2world)
+    corners_world_m = _moved(CORNERS * state.size_lwh_m, state.object2world)
     corners_world_m = corners_world_m + state.velocity_world_mps * (image.time_s - state.time_s)
     corners_m = _moved(corners_world_m, np.linalg.inv(image.ego2world @ camera.cam2ego))  # (8, 3) camera frame
-    # What lies behind the camera has no pixel: keep the corners before it and the cuts of edges that pass through.
-    start, end = corners_m[_EDGES].transpose(1, 0, 2)
-    passing = (start[:, 2] > NEAREST_M) != (end[:, 2] > NEAREST_M)
-    start, end = start[passing], end[passing]
-    share = (NEAREST_M - start[:, 2:]) / (end[:, 2:] - start[:, 2:])
-    before = np.concatenate([corners_m[corners_m[:, 2] > NEAREST_M], start + share * (end - start)])
+    before = before_the_camera(corners_m)
     if not len(before):
         return None
     uv_px = pixels(before, camera)
