@@ -10,7 +10,9 @@ import pickle
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -219,21 +221,18 @@ def _write_manifest(wanted: SimulatedSet, out: Path, complete: bool) -> None:
         temporary.write_text(json.dumps(dict(wanted.manifest, complete=complete), indent=2) + '\n')
 
 
-class _disk_errors:
-    """Turns a full or read-only disk into one clear error."""
-
-    def __init__(self, out: Path) -> None:
-        self.out = out
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise InputError(
-                f'{self.out}, which cannot be written ({error.strerror or error})',
-                'a writable folder with space',
-                ('free some space' if full else 'choose another --out')
-                + ' and run the same command again: finished frames are kept',
-            ) from error
+@contextmanager
+def _disk_errors(out: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one clear error."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_TROUBLE:
+            raise
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise InputError(
+            f'{out}, which cannot be written ({error.strerror or error})',
+            'a writable folder with space',
+            ('free some space' if full else 'choose another --out')
+            + ' and run the same command again: finished frames are kept',
+        ) from error

@@ -35,7 +35,7 @@ def expose(scene: Scene, camera: CameraModel, time_s: float) -> CameraImage:
         time_s (float): When the shutter opens; exposure takes no time.
 
     Returns:
-        CameraImage: The picture and the truth of its pixels.
+        CameraImage: The picture and what its pixels show.
     """
     rng = np.random.default_rng([scene.seed, scene.index, 2, 10**9 + round(time_s * 1e6)])
     view = _View(scene, camera, time_s)
@@ -92,10 +92,20 @@ class _Pixels:
     sunlit: np.ndarray
     alone: dict[int, int]
 
+
+@dataclass
+class _Picture:
+    """All H * W pixels, row by row: linear light (N, 3), depth, surface, instance."""
+
+    light: np.ndarray
+    depth: np.ndarray
+    surface: np.ndarray
+    instance: np.ndarray
+
     def put(self, rows: np.ndarray, others: _Pixels) -> None:
-        """Replace what a picture shows at ``rows``."""
-        self.light[rows], self.depth[rows] = others.light, others.depth
-        self.surface[rows], self.instance[rows] = others.surface, others.instance
+        """Replace what it shows at ``rows``."""
+        for name, values in vars(self).items():
+            values[rows] = getattr(others, name)
 
 
 def _look(
@@ -141,7 +151,7 @@ def _look(
     return seen
 
 
-def _interpolated(grid: _Pixels, grid_hw: tuple[int, int], size_hw: tuple[int, int]) -> _Pixels:
+def _interpolated(grid: _Pixels, grid_hw: tuple[int, int], size_hw: tuple[int, int]) -> _Picture:
     """A whole picture from a grid: light and inverse depth between neighbours, labels from the one up and left."""
     rows, cols = size_hw
 
@@ -160,17 +170,7 @@ def _interpolated(grid: _Pixels, grid_hw: tuple[int, int], size_hw: tuple[int, i
 
     with np.errstate(divide='ignore'):
         depth = 1 / between(1 / grid.depth)[:, 0]  # exact on a plane; the sky's inverse is 0
-    return _Pixels(
-        light=between(grid.light),
-        depth=depth,
-        surface=repeated(grid.surface),
-        material=grid.material,
-        instance=repeated(grid.instance),
-        normal=grid.normal,
-        point=grid.point,
-        sunlit=grid.sunlit,
-        alone=grid.alone,
-    )
+    return _Picture(between(grid.light), depth, repeated(grid.surface), repeated(grid.instance))
 
 
 def _is_rough(grid: _Pixels, grid_hw: tuple[int, int], size_hw: tuple[int, int]) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from cleverdistiller.simulation.frame import LidarScan
@@ -137,27 +139,8 @@ def _behind(
     for visit in visits:
         mine = place[visit.rows] >= 0
         if mine.any():
-            kept.append(
-                Visit(
-                    visit.instance,
-                    visit.index,
-                    visit.colour,
-                    place[visit.rows[mine]],
-                    visit.rotation,
-                    visit.origin_world_m[mine],
-                )
-            )
+            rows_kept = place[visit.rows[mine]]
+            kept.append(dataclasses.replace(visit, rows=rows_kept, origin_world_m=visit.origin_world_m[mine]))
     moved = origins[rows] + rays[rows] * start_m[:, None]
     hits = trace(scene, moved.astype(np.float32), rays[rows].astype(np.float32), kept)
-    return Hits(
-        rows[hits.rows],
-        hits.distance + start_m[hits.rows],
-        hits.point_world_m,
-        hits.texture_m,
-        hits.normal_world,
-        hits.colour,
-        hits.surface,
-        hits.material,
-        hits.instance,
-        hits.alone,
-    )
+    return dataclasses.replace(hits, rows=rows[hits.rows], distance=hits.distance + start_m[hits.rows])

@@ -89,6 +89,10 @@ class Ground:
         column = np.clip((along_m / BLOCK_M).astype(int), 0, self.land.shape[1] - 1)
         return self.land[(lateral_m < 0).astype(int), column]
 
+    def use(self, side: int, block: int) -> str:
+        """Use of one block of land, a key of ``LAND``; side 1 is the left, -1 the right."""
+        return LAND_NAMES[self.land[0 if side > 0 else 1, block]]
+
     def surface(self, xy_world_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Say what lies at places on the ground.
 

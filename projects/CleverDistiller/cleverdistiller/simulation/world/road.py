@@ -45,6 +45,10 @@ class Road:
         driven = self.lanes * LANE_M + 0.25
         return tuple(driven + PARKING_LANE_M * parked for parked in self.parking)
 
+    def half_width_m(self, side: int) -> float:
+        """Centreline to kerb on one side: 1 is the left, -1 the right."""
+        return self.half_widths_m[0 if side > 0 else 1]
+
     def at(self, along_m: np.ndarray, lateral_m: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Find places on the road.
 

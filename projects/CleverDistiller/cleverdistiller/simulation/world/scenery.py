@@ -7,7 +7,7 @@ import numpy as np
 from cleverdistiller.simulation.surfaces import Material, SurfaceClass
 from cleverdistiller.simulation.things import appearance, props
 from cleverdistiller.simulation.things.mesh import Mesh, from_faces
-from cleverdistiller.simulation.world.ground import BLOCK_M, LAND_NAMES, Ground
+from cleverdistiller.simulation.world.ground import BLOCK_M, Ground
 from cleverdistiller.simulation.world.layout import Layout
 
 HILLS_M = 220.0  # beyond the ground's corners
@@ -47,7 +47,7 @@ class _Builder:
 
     def furnish_kerb(self, side: int) -> None:
         """Lamps, street trees, signs and traffic lights between kerb and walkway."""
-        rng, kerb = self.rng, self._kerb(side)
+        rng, kerb = self.rng, self.road.half_width_m(side)
         for along in np.arange(rng.uniform(5, 25), self.road.length_m, 28.0):
             self._stand(props.pole(rng), along, side, kerb + 0.7, radius_m=0.2, face_road=True)
         for start in np.arange(0, self.road.length_m, 50.0):
@@ -71,8 +71,8 @@ class _Builder:
 
     def furnish_block(self, side: int, block: int) -> None:
         """What belongs to the land's use."""
-        use = LAND_NAMES[self.ground.land[0 if side > 0 else 1, block]]
-        start, edge = block * BLOCK_M, self._kerb(side) + self.ground.sidewalk_m
+        use = self.ground.use(side, block)
+        start, edge = block * BLOCK_M, self.road.half_width_m(side) + self.ground.sidewalk_m
         rng = self.rng
         if use == 'houses':
             self._houses(start, side, edge + rng.uniform(0.3, 2.5), high_m=(7, 20))
@@ -99,7 +99,7 @@ class _Builder:
                 self._tree(along, side, edge + 3.0, scale=0.6)
         else:  # works
             self._enclosure(start, side, edge + 22.0, kind='fence')
-        if use not in ('car park',) and rng.random() < 0.8:  # what closes the view farther back
+        if use != 'car park' and rng.random() < 0.8:  # what closes the view farther back
             self._houses(start, side, edge + rng.uniform(32, 55), high_m=(8, 28))
 
     def close_the_horizon(self) -> None:
@@ -217,7 +217,3 @@ class _Builder:
     def _edge(self, xy: np.ndarray) -> np.ndarray:
         _, lateral, side_street, _ = self.ground.look_up(np.atleast_2d(xy))
         return self.ground.edge_distance(lateral, side_street)
-
-    def _kerb(self, side: int) -> float:
-        left, right = self.road.half_widths_m
-        return left if side > 0 else right

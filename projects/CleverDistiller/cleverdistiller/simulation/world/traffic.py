@@ -8,7 +8,7 @@ from cleverdistiller.errors import InputError
 from cleverdistiller.simulation.surfaces import OBJECT_CLASSES, SurfaceClass
 from cleverdistiller.simulation.things.objects import make_object
 from cleverdistiller.simulation.world.actor import Actor
-from cleverdistiller.simulation.world.ground import BLOCK_M, LAND_NAMES, Ground
+from cleverdistiller.simulation.world.ground import BLOCK_M, Ground
 from cleverdistiller.simulation.world.layout import Layout
 from cleverdistiller.simulation.world.road import LANE_M
 
@@ -119,9 +119,9 @@ class _Crowd:
 
     def fill_block(self, side: int, block: int) -> None:
         """What the land's use brings along."""
-        use = LAND_NAMES[self.ground.land[0 if side > 0 else 1, block]]
+        use = self.ground.use(side, block)
         start, rng = block * BLOCK_M, self.rng
-        edge = self.road.half_widths_m[0 if side > 0 else 1] + self.ground.sidewalk_m
+        edge = self.road.half_width_m(side) + self.ground.sidewalk_m
         if use == 'car park':
             depth = max(self.road.half_widths_m) + self.ground.sidewalk_m
             for row, along in [(r, a) for r in (3.5, 14.5) for a in np.arange(start + 1.3, start + BLOCK_M, 2.6)]:
@@ -154,7 +154,7 @@ class _Crowd:
 
     def walk(self, side: int) -> None:
         """Pedestrians on the sidewalk."""
-        half = self.road.half_widths_m[0 if side > 0 else 1]
+        half = self.road.half_width_m(side)
         for along in np.arange(0, self.road.length_m, 7.0):
             if self.rng.random() < 0.5:
                 lateral = side * (half + self.rng.uniform(1.5, self.ground.sidewalk_m - 0.3))
@@ -202,7 +202,7 @@ class _Crowd:
                     break
                 place = start_m + self.rng.uniform(-NEAR_M, drive_m + NEAR_M) * 0.9
                 side = self.rng.choice([-1, 1])
-                kerb = self.road.half_widths_m[0 if side > 0 else 1]
+                kerb = self.road.half_width_m(side)
                 on_land = side * (kerb + self.ground.sidewalk_m + self.rng.uniform(2, 14))
                 if surface in (S.TRUCK, S.BUS, S.TRAILER, S.CONSTRUCTION_VEHICLE):
                     self.add(surface, place, on_land, turn=self.rng.uniform(0, 0.4), parked=True)
@@ -227,7 +227,7 @@ class _Crowd:
         rng = self.rng
         for along in np.arange(start + 1.2, start + BLOCK_M - 1, 2.4):
             self.add(S.BARRIER, along, side * (edge + 0.4), turn=rng.normal(0, 0.03), gap_m=0.0)
-        kerb = self.road.half_widths_m[0 if side > 0 else 1]
+        kerb = self.road.half_width_m(side)
         for along in np.arange(start + 2, start + BLOCK_M, 3.5):
             self.add(S.TRAFFIC_CONE, along, side * (kerb - 0.6 + rng.normal(0, 0.05)), gap_m=0.0)
         for _ in range(3):

@@ -29,7 +29,7 @@ from cleverdistiller.simulation.writers.nuscenes_labels import (
     category_of,
     visibility_of,
 )
-from cleverdistiller.simulation.writers.writer import Writer
+from cleverdistiller.simulation.writers.writer import Writer, validation_scenes
 
 START_S = 1_600_000_000  # of scene 0, Unix time; a made-up date, the same in every run
 SCENES_APART_S = 1_000
@@ -304,7 +304,7 @@ def official_scene_names(scenes: int) -> list[str]:
         raise InputError(
             f'{scenes} scenes', f'1 to {len(train) + len(val)}, the size of nuScenes', 'write fewer scenes, each longer'
         )
-    for_val = min(max(round(scenes / 5), int(scenes > 1)), len(val))
+    for_val = min(validation_scenes(scenes), len(val))
     return train[: scenes - for_val] + val[:for_val]
 
 

@@ -32,8 +32,6 @@ LABEL_TYPE = {
     SurfaceClass.PEDESTRIAN: Label.TYPE_PEDESTRIAN,
 }
 
-# Corners of a box in halves of its size, and the pairs of them that an edge joins: all but one coordinate the same.
-
 
 def laser_labels(frame: SimulatedFrame, rig: Rig, name_of: Callable[[int], str]) -> list[Label]:
     """Boxes of the objects within 75 m that at least one point of the sweep belongs to and lies in.

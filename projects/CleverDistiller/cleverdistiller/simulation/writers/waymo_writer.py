@@ -40,7 +40,7 @@ from cleverdistiller.simulation.writers.waymo_lidar import (
     segmentation_images,
     to_images,
 )
-from cleverdistiller.simulation.writers.writer import Writer
+from cleverdistiller.simulation.writers.writer import Writer, validation_scenes
 
 START_S = 946_684_800  # of scene 0, Unix time: long before any real record
 SCENES_APART_S = 1_000
@@ -141,8 +141,7 @@ class WaymoWriter(Writer):
 
     def record_file(self, scene: int) -> Path:
         """Where the scene's frames end up."""
-        validation = max(1, round(self.scenes / 5)) if self.scenes > 1 else 0
-        split = 'validation' if scene >= self.scenes - validation else 'training'
+        split = 'validation' if scene >= self.scenes - validation_scenes(self.scenes) else 'training'
         return self.root / split / f'segment-{self.context_name(scene)}_with_camera_labels.tfrecord'
 
     def _part(self, scene: int, index: int) -> Path:

@@ -11,6 +11,11 @@ from cleverdistiller.simulation.sensors.rigs import Rig
 from cleverdistiller.simulation.world.scene import Scene
 
 
+def validation_scenes(scenes: int) -> int:
+    """How many of a set's scenes, its last ones, are for validation: about a fifth, one at least of several."""
+    return max(round(scenes / 5), int(scenes > 1))
+
+
 class Writer(ABC):
     """Writes simulated frames below a folder as a benchmark would publish them.
 
