@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
+from cleverdistiller.datasets.palette import colour_of
 from cleverdistiller.visualization import draw_frame, frame_sheet
 from cleverdistiller.visualization.bird_eye_panel import draw_bird_eye, to_panel_px
 from cleverdistiller.visualization.box_corners import FRONT_EDGES, OTHER_EDGES, box_corners
 from cleverdistiller.visualization.camera_panel import draw_camera
 from cleverdistiller.visualization.frame_sheet import BANNER_PX, BIRD_EYE_PX, GAP_PX, WIDTH_PX, row_sizes_wh
-from cleverdistiller.visualization.palette import colour_of
 from cleverdistiller.visualization.panel_style import WARNING, paint_dots
 from cleverdistiller.visualization.statistics_panel import bar_length_px, draw_statistics
 from frame_views import CAM2IMG, camera, made_up_view

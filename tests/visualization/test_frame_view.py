@@ -3,10 +3,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from cleverdistiller.datasets import label_set
+from cleverdistiller.datasets.palette import OTHER, colour_of
 from cleverdistiller.errors import InputError
 from cleverdistiller.visualization.frame_view import UNLABELLED
-from cleverdistiller.visualization.palette import OTHER, colour_of
-from cleverdistiller.visualization.readers import label_set
 from frame_views import made_up_view
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cleverdistiller.datasets.label_set import NUSCENES, SEMANTIC_KITTI
 from cleverdistiller.errors import InputError
 from cleverdistiller.visualization.box_corners import box_corners
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.readers import FORMATS, detect_format, read_frame
-from cleverdistiller.visualization.readers.label_set import NUSCENES, SEMANTIC_KITTI
 from conftest import REAL_DATA, REPO
 from nuscenes_root import write_nuscenes_root
 

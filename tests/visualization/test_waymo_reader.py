@@ -10,8 +10,8 @@ import tensorflow as tf
 from PIL import Image
 from waymo_open_dataset import dataset_pb2, label_pb2
 
+from cleverdistiller.datasets.palette import OTHER, colour_of
 from cleverdistiller.errors import InputError
-from cleverdistiller.visualization.palette import OTHER, colour_of
 from cleverdistiller.visualization.readers import read_frame
 from cleverdistiller.visualization.readers.waymo import CLASS_NAMES
 from frame_views import made_up_view

@@ -1,25 +1,22 @@
 import os.path as osp
-from collections.abc import Mapping
 
-import mmengine
 import numpy as np
-import torch
 from mmdet3d.registry import DATASETS
 from mmengine.dataset import BaseDataset
 
+from cleverdistiller.datasets.info_file import read_infos
+from cleverdistiller.datasets.seeded_samples import SeededSamples
 from cleverdistiller.errors import InputError
-from cleverdistiller.seeding import isolated_seed
+
+INDEX_TOOL = 'tools/prepare_nuscenes.py'
 
 
 @DATASETS.register_module()
-class DistillationDataset(BaseDataset):
+class DistillationDataset(SeededSamples, BaseDataset):
     """Scans with their camera images, read from an mmdet3d v2 info file; no label is ever read.
 
     A new dataset subclasses this, names its cameras in ``METAINFO`` and, if its info file is laid out
     otherwise, overrides :meth:`parse_data_info`.
-
-    Each sample's randomness depends on (seed, epoch, index) alone: another number of workers, or a resumed
-    run, sees the same augmentations. :class:`SeedHook` tells the epoch.
 
     Args:
         ann_file (str): Info file (``.pkl``), relative to ``data_root``.
@@ -37,21 +34,10 @@ class DistillationDataset(BaseDataset):
     def __init__(self, *args, num_frames: int | None = None, repeat: int = 1, **kwargs) -> None:
         self.num_frames = num_frames
         self.repeat = repeat
-        # Shared memory, so that persistent workers see the epoch change.
-        self._seed_and_epoch = torch.zeros(2, dtype=torch.int64).share_memory_()
         super().__init__(*args, **kwargs)
 
-    def set_epoch(self, seed: int, epoch: int) -> None:
-        """Tell every worker which epoch the next samples belong to."""
-        self._seed_and_epoch.copy_(torch.tensor([seed, epoch]))
-
-    def prepare_data(self, idx: int) -> dict:
-        seed, epoch = self._seed_and_epoch.tolist()
-        with isolated_seed(seed, epoch, idx):
-            return super().prepare_data(idx)
-
     def load_data_list(self) -> list[dict]:
-        infos = _read_infos(self.ann_file)
+        infos = read_infos(self.ann_file, INDEX_TOOL)
         self._metainfo.update({k: v for k, v in infos['metainfo'].items() if k not in self._metainfo})
         frames = infos['data_list']
         if self.num_frames is not None and self.num_frames < len(frames):
@@ -83,7 +69,7 @@ class DistillationDataset(BaseDataset):
             raise InputError(
                 f'{self.ann_file}, frame {token}, without {error}',
                 'an mmdet3d v2 record',
-                'rebuild the index with tools/prepare_nuscenes.py',
+                f'rebuild the index with {INDEX_TOOL}',
             ) from error
 
     def _folder(self, key: str) -> str:
@@ -102,32 +88,3 @@ class DistillationDataset(BaseDataset):
                 )
             matrices[name] = matrix[:size, :size]
         return dict(img_path=osp.join(self._folder(camera), record['img_path']), **matrices)
-
-
-def _read_infos(path: str) -> Mapping:
-    """Read an info file or say what is wrong with it."""
-    if not osp.isfile(path):
-        raise InputError(
-            f'{path}, which is not a file',
-            'an mmdet3d v2 info file',
-            'make it with tools/prepare_nuscenes.py, or set data_root and ann_file',
-        )
-    try:
-        infos = mmengine.load(path)
-    except Exception as error:  # any damaged pickle: EOFError, UnpicklingError, AttributeError, ...
-        raise InputError(
-            f'{path}, which cannot be read ({error})',
-            'an mmdet3d v2 info file',
-            'rebuild it with tools/prepare_nuscenes.py',
-        ) from error
-    if not isinstance(infos, Mapping) or not {'metainfo', 'data_list'} <= infos.keys():
-        found = sorted(map(str, infos)) if isinstance(infos, Mapping) else type(infos).__name__
-        raise InputError(
-            f'{path} of another version, with {found}',
-            'metainfo and data_list (mmdet3d >= 1.1, info version 1.x)',
-            "rebuild it with tools/prepare_nuscenes.py, or convert it with mmdet3d's "
-            'tools/dataset_converters/update_infos_to_v2.py',
-        )
-    if not infos['data_list']:
-        raise InputError(f'{path} without frames', 'at least one frame', 'rebuild the index')
-    return infos

@@ -222,11 +222,18 @@ def frame_record(nusc: NuScenes, sample: dict, sample_idx: int, max_sweeps: int)
     record = dict(
         sample_idx=sample_idx,
         token=sample['token'],
+        scene_name=nusc.get('scene', sample['scene_token'])['name'],
+        scene_row=nusc.getind('scene', sample['scene_token']),  # label splits by scene follow the table's order
         timestamp=sample['timestamp'] / 1e6,
         ego2global=ego2global[0].tolist(),
         images={},
         lidar_sweeps=[],
-        lidar_points=dict(lidar_path=osp.basename(lidar['filename']), num_pts_feats=5, lidar2ego=lidar2ego[0].tolist()),
+        lidar_points=dict(
+            lidar_path=osp.basename(lidar['filename']),
+            num_pts_feats=5,
+            lidar2ego=lidar2ego[0].tolist(),
+            sample_data_token=lidar['token'],  # names the frame's file in a lidarseg submission
+        ),
     )
     for i, (name, camera) in enumerate(zip(CAMERAS, cameras)):
         record['images'][name] = dict(

@@ -5,11 +5,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from cleverdistiller.datasets.palette import colour_of
 from cleverdistiller.ops.projection import project_points
 from cleverdistiller.visualization.box_corners import FRONT_EDGES, OTHER_EDGES, box_corners
 from cleverdistiller.visualization.camera_view import CameraView
 from cleverdistiller.visualization.frame_view import FrameView
-from cleverdistiller.visualization.palette import colour_of
 from cleverdistiller.visualization.panel_style import class_colours, letters, paint_dots, scale_colours
 
 FAR_M = 60.0  # depth at the far end of the colour scale

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib import font_manager
 from PIL import ImageFont
 
+from cleverdistiller.datasets.palette import OTHER, colour_of
 from cleverdistiller.visualization.frame_view import FrameView
-from cleverdistiller.visualization.palette import OTHER, colour_of
 
 GROUND, PANEL, GRID = (18, 20, 24), (27, 30, 36), (58, 63, 72)
 INK, FAINT_INK, WARNING = (236, 238, 242), (150, 156, 166), (255, 190, 0)

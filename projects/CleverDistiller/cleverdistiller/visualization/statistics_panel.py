@@ -3,9 +3,9 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
+from cleverdistiller.datasets.palette import colour_of
 from cleverdistiller.visualization.camera_panel import FAR_M
 from cleverdistiller.visualization.frame_view import FrameView
-from cleverdistiller.visualization.palette import colour_of
 from cleverdistiller.visualization.panel_style import (
     FAINT_INK,
     GRID,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from cleverdistiller.datasets.label_set import NUSCENES
 from cleverdistiller.errors import InputError
 from cleverdistiller.visualization.camera_view import CameraView
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.readers.files import choose, existing, read_numbers, read_picture
-from cleverdistiller.visualization.readers.label_set import NUSCENES
 
 ROWS = (('CAM_FRONT_LEFT', 'CAM_FRONT', 'CAM_FRONT_RIGHT'), ('CAM_BACK_LEFT', 'CAM_BACK', 'CAM_BACK_RIGHT'))
 # By mmdet3d's name of the dataset: boxes in the camera's frame, or other labels than nuScenes'.
@@ -62,7 +62,7 @@ def view_of_record(root: Path, record: dict, title: str, boxes_lidar_m: np.ndarr
     labels = None
     if record.get('pts_semantic_mask_path'):
         mask = _find(root, record['pts_semantic_mask_path'], 'lidarseg/*')
-        labels = NUSCENES.decode(read_numbers(mask, np.uint8, 1)[:, 0])
+        labels = NUSCENES.decode(read_numbers(mask, np.uint8, 1)[:, 0], unlabelled=-1)
     cameras = {
         name: CameraView(
             name,

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cleverdistiller.datasets.label_set import SEMANTIC_KITTI
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.readers.files import choose, read_calibration, read_numbers, square
 from cleverdistiller.visualization.readers.kitti import view_through
-from cleverdistiller.visualization.readers.label_set import SEMANTIC_KITTI
-
-SEMANTIC_BITS = 0xFFFF  # the other half of a label is the instance
 
 
 def read(root: Path, index: int) -> FrameView:
@@ -25,7 +23,7 @@ def read(root: Path, index: int) -> FrameView:
     labels = None
     if (sequence / 'labels').is_dir():
         raw = read_numbers(sequence / 'labels' / f'{sweep.stem}.label', np.uint32, 1)[:, 0]
-        labels = SEMANTIC_KITTI.decode(raw & SEMANTIC_BITS)
+        labels = SEMANTIC_KITTI.decode(SEMANTIC_KITTI.ids_of(raw), unlabelled=-1)
     cameras = ()
     if (sequence / 'image_2').is_dir():
         calibration = read_calibration(sequence / 'calib.txt', 'P2', 'Tr')

@@ -36,6 +36,15 @@ _COLOURS = dict(
     pole=(250, 240, 165),
     sign=(255, 255, 80),
     traffic_light=(110, 255, 205),
+    # Off the road (RELLIS-3D).
+    tree=(20, 110, 45),
+    bush=(95, 190, 60),
+    water=(30, 120, 190),
+    puddle=(120, 190, 210),
+    mud=(120, 95, 60),
+    log=(170, 105, 60),
+    rubble=(190, 180, 170),
+    concrete=(200, 160, 220),
 )
 
 # Other datasets' names, in lower case with underscores.
@@ -53,6 +62,10 @@ _SAME_AS = dict(
     traffic_sign='sign',
     lane_marker='lane_marking',
     construction_cone='traffic_cone',
+    grass='terrain',
+    human='pedestrian',
+    surface='driveable_surface',
+    obstacle='manmade',
 )
 
 OTHER = (105, 105, 112)  # unlabelled points, and things that the palette does not know

@@ -1,0 +1,45 @@
+"""Reading mmdet3d's v2 info files."""
+
+import os.path as osp
+from collections.abc import Mapping
+
+import mmengine
+
+from cleverdistiller.errors import InputError
+
+
+def read_infos(path: str, maker: str) -> Mapping:
+    """Read an info file or say what is wrong with it.
+
+    Args:
+        path (str): A ``.pkl`` with ``metainfo`` and ``data_list``.
+        maker (str): The tool that makes it, for the remedy.
+
+    Returns:
+        Mapping: Its content, with at least one frame.
+
+    Raises:
+        InputError: If it is missing, damaged, of another version, or empty.
+    """
+    if not osp.isfile(path):
+        raise InputError(
+            f'{path}, which is not a file',
+            'an mmdet3d v2 info file',
+            f'make it with {maker}, or set data_root and ann_file',
+        )
+    try:
+        infos = mmengine.load(path)
+    except Exception as error:  # any damaged pickle: EOFError, UnpicklingError, AttributeError, ...
+        raise InputError(
+            f'{path}, which cannot be read ({error})', 'an mmdet3d v2 info file', f'rebuild it with {maker}'
+        ) from error
+    if not isinstance(infos, Mapping) or not {'metainfo', 'data_list'} <= infos.keys():
+        found = sorted(map(str, infos)) if isinstance(infos, Mapping) else type(infos).__name__
+        raise InputError(
+            f'{path} of another version, with {found}',
+            'metainfo and data_list (mmdet3d >= 1.1, info version 1.x)',
+            f"rebuild it with {maker}, or convert it with mmdet3d's tools/dataset_converters/update_infos_to_v2.py",
+        )
+    if not infos['data_list']:
+        raise InputError(f'{path} without frames', 'at least one frame', f'rebuild it with {maker}')
+    return infos

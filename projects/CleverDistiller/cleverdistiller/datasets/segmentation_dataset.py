@@ -1,0 +1,97 @@
+import copy
+from pathlib import PurePath
+from typing import ClassVar
+
+import numpy as np
+from mmdet3d.datasets import Seg3DDataset
+
+from cleverdistiller.datasets.frame_list import FrameList
+from cleverdistiller.datasets.info_file import read_infos
+from cleverdistiller.datasets.label_set import LabelSet
+from cleverdistiller.datasets.seeded_samples import SeededSamples
+from cleverdistiller.errors import InputError
+
+
+class SegmentationDataset(SeededSamples, Seg3DDataset):
+    """Labelled LiDAR scans on mmdet3d's segmentation base, read from a v2 info file.
+
+    A new dataset subclasses this and names its ``labels``; if a scan is not ``SEQUENCE/folder/FRAME.bin``, it also
+    overrides :meth:`frame_id` and :meth:`scene_of`. Raw ids of no class become ``ignore_index``, never class 0.
+
+    Args:
+        ann_file (str): Info file (``.pkl``), relative to ``data_root``.
+        frame_list (str | None): A file of ``tools/splits.py``: train on these frames only. None takes all.
+        repeat (int): Go through the frames so often in one epoch (for very small sets).
+        **kwargs: For :class:`mmdet3d.datasets.Seg3DDataset` (``data_root``, ``data_prefix``, ``pipeline``,
+            ``test_mode``, ...).
+
+    Raises:
+        InputError: If the info file is missing, of another version or empty, if a record lacks its scan, or if the
+            frame list is of other frames.
+    """
+
+    name: ClassVar[str]
+    labels: ClassVar[LabelSet]
+    index_tool: ClassVar[str]
+
+    def __init__(
+        self,
+        data_root: str | None = None,
+        ann_file: str = '',
+        metainfo: dict | None = None,
+        data_prefix: dict | None = None,
+        frame_list: str | None = None,
+        repeat: int = 1,
+        **kwargs,
+    ) -> None:
+        self.frame_list = frame_list
+        self.repeat = repeat
+        super().__init__(
+            data_root=data_root,
+            ann_file=ann_file,
+            metainfo={**self.METAINFO, **(metainfo or {})},  # the base dereferences it
+            data_prefix={'pts': '', 'pts_semantic_mask': '', **(data_prefix or {})},
+            **kwargs,
+        )
+
+    @classmethod
+    def frame_id(cls, record: dict) -> str:
+        """Name of a frame, the same on every machine: ``SEQUENCE/FRAME``."""
+        return f'{cls.scene_of(record)}/{PurePath(record["lidar_points"]["lidar_path"]).stem}'
+
+    @classmethod
+    def scene_of(cls, record: dict) -> str:
+        """Name of the sequence that a frame belongs to."""
+        return PurePath(record['lidar_points']['lidar_path']).parts[-3]
+
+    @classmethod
+    def scene_order(cls, record: dict) -> tuple:
+        """Sorting by this gives the dataset's own order of sequences."""
+        return (cls.scene_of(record),)
+
+    def get_seg_label_mapping(self, metainfo: dict | None = None) -> np.ndarray:
+        """(65536,) int64: class of every raw id. The base's starts from zeros, which would make strangers class 0."""
+        return self.labels.table
+
+    def load_data_list(self) -> list[dict]:
+        records = read_infos(self.ann_file, self.index_tool)['data_list']
+        try:
+            ids = [self.frame_id(record) for record in records]
+        except (KeyError, TypeError, IndexError) as error:
+            raise InputError(
+                f'{self.ann_file}, a frame of which lacks {error}',
+                f'an mmdet3d v2 info file of {self.name}',
+                f'rebuild it with {self.index_tool}',
+            ) from error
+        chosen = range(len(ids))
+        if self.frame_list is not None:
+            chosen = FrameList.read(self.frame_list).rows(self.name, ids, self.ann_file)
+        return [
+            dict(self.parse_data_info(copy.deepcopy(records[i])), frame_id=ids[i])
+            for i in chosen
+            for _ in range(self.repeat)
+        ]
+
+    def parse_data_info(self, info: dict) -> dict:
+        """Join the paths with their folders, and bring the classes along for :class:`LoadPointLabels`."""
+        return dict(super().parse_data_info(info), label_set=self.labels)
