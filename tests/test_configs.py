@@ -1,10 +1,12 @@
 """Every config builds and, at reduced size, steps on a CPU."""
 
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from mmdet3d.registry import DATASETS, MODELS, PARAM_SCHEDULERS
+from mmdet3d.registry import DATASETS, METRICS, MODELS, PARAM_SCHEDULERS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
@@ -12,7 +14,9 @@ from mmengine.optim import build_optim_wrapper
 from conftest import REPO, small_dataset, small_pipeline
 
 LEAVES = sorted((REPO / 'configs').glob('[!_]*/*.py'))
-NUSCENES = [leaf for leaf in LEAVES if leaf.name.endswith('_nuscenes.py')]
+NUSCENES = sorted((REPO / 'configs' / 'pretrain').glob('*_nuscenes.py'))
+SEGMENTATION = sorted((REPO / 'configs' / 'segmentation').glob('*.py'))
+TRANSFER = [leaf for leaf in LEAVES if leaf.name.startswith(('lp_', 'ft_'))]
 WIDTHS = dict(vits=384, vitb=768, vitl=1024)
 
 
@@ -70,3 +74,100 @@ def test_steps_on_a_cpu_at_reduced_size(leaf, frames_dir):
     losses = model.train_step(pseudo_collate([dataset[0], dataset[1]]), wrapper)
     schedule.step()
     assert torch.isfinite(losses['loss']) and losses['loss_distill'] > 0
+
+
+def test_the_published_protocols_are_there():
+    percents = dict(
+        nuscenes=(1, 5, 10, 25, 100),
+        semantickitti=(1,),
+        waymo=(1,),
+        scribblekitti=(1, 10),
+        rellis3d=(1, 10),
+        semanticstf=(50, 100),
+        daps3d=(50, 100),
+    )
+    expected = {f'ft_minkunet34_{percent}_{name}' for name, every in percents.items() for percent in every}
+    expected |= {f'submission_minkunet34_{name}' for name in ('nuscenes', 'semantickitti')}
+    assert {leaf.stem for leaf in SEGMENTATION} == {*expected, 'lp_minkunet34_100_nuscenes'}
+
+
+@pytest.mark.parametrize('leaf', TRANSFER, ids=name_of)
+def test_a_transfer_says_what_its_name_says(leaf):
+    cfg = Config.fromfile(leaf)
+    task, student, percent, name = leaf.stem.removesuffix('_simulated').split('_')
+    dataset = DATASETS.get(cfg.train_dataloader.dataset.type)
+    assert dataset.name == name and cfg.model.num_classes == len(dataset.labels.names)
+    assert f'minkunet{cfg.model.backbone.depth}' == student
+    assert cfg.model.get('frozen', False) == (task == 'lp')
+    listed = cfg.train_dataloader.dataset.get('frame_list')
+    assert (listed is None) == (percent == '100')
+    assert listed is None or listed.endswith(f'uniform0_{percent}.json')
+    assert cfg.model.student_weights == 'required'
+    assert cfg.val_dataloader.dataset.test_mode and not cfg.val_dataloader.sampler.round_up
+    if 'demo' not in leaf.parts:
+        assert cfg.train_cfg.max_epochs == (50 if task == 'lp' else 100)
+
+
+@pytest.mark.parametrize('leaf', SEGMENTATION, ids=name_of)
+def test_a_submission_or_test_pipeline_differs_from_training_only_where_it_must(leaf):
+    cfg = Config.fromfile(leaf)
+    steps = [step.type for step in cfg.train_dataloader.dataset.pipeline if step.type != 'AugmentScan']
+    if leaf.stem.startswith('submission'):
+        steps.remove('LoadPointLabels')
+    assert [step.type for step in cfg.test_dataloader.dataset.pipeline] == steps
+    assert cfg.test_dataloader.dataset.pipeline[0] == cfg.tta_pipeline[0] == cfg.train_dataloader.dataset.pipeline[0]
+
+
+ONE_A_DATASET = [leaf for leaf in TRANSFER if leaf.stem.startswith('ft') and leaf.stem.split('_')[2] in ('1', '50')]
+
+
+@pytest.mark.parametrize('leaf', [leaf for leaf in ONE_A_DATASET if 'demo' not in leaf.parts], ids=name_of)
+def test_a_transfer_steps_and_predicts_on_a_cpu_at_reduced_size(leaf, tmp_path):
+    cfg = Config.fromfile(leaf)
+    write_labelled_scans(tmp_path, cfg, count=2)
+    cfg.model.backbone.update(depth=14, width=16)
+    cfg.model.update(student_weights=None, data_preprocessor=dict(cfg.model.data_preprocessor, voxel_size_m=0.5))
+    model = MODELS.build(cfg.model)
+    training = DATASETS.build(dict(cfg.train_dataloader.dataset, data_root=str(tmp_path), frame_list=None))
+    options = cfg.optim_wrapper
+    wrapper = build_optim_wrapper(
+        model, dict(type='OptimWrapper', optimizer=options.optimizer, paramwise_cfg=options.paramwise_cfg)
+    )
+    losses = model.train_step(pseudo_collate([training[0], training[1]]), wrapper)
+    assert torch.isfinite(losses['loss']) and losses['loss'] > 0 and losses['labelled_voxels'] > 0
+    test = DATASETS.build(dict(cfg.test_dataloader.dataset, data_root=str(tmp_path), ann_file=training.ann_file))
+    metric = METRICS.build(cfg.test_evaluator)
+    metric.dataset_meta = test.metainfo
+    model.eval()
+    for frame in test:
+        metric.process({}, [sample.to_dict() for sample in model.test_step(pseudo_collate([frame]))])
+    assert 0 <= metric.evaluate(len(test))['seg/miou'] <= 1
+
+
+def write_labelled_scans(root: Path, cfg: Config, count: int) -> None:
+    """Made-up scans with every raw id that the dataset scores, laid out as the config's loader and dataset expect."""
+    config = cfg.train_dataloader.dataset
+    labels = DATASETS.get(config.type).labels
+    prefix = config.get('data_prefix', {})
+    records = []
+    for frame in range(count):
+        rng = np.random.default_rng(frame)
+        scan, mask = f'00/points/{frame}.bin', f'00/labels/{frame}.label'
+        points = rng.uniform(-10, 10, (300, config.pipeline[0].load_dim)).astype(np.float32)
+        ids = rng.choice([0, *labels.first_raw_ids], 300).astype(labels.dtype)
+        for folder, name, values in (
+            (prefix.get('pts', ''), scan, points),
+            (prefix.get('pts_semantic_mask', ''), mask, ids),
+        ):
+            path = root / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            values.tofile(path)
+        records.append(
+            dict(
+                token=str(frame),
+                lidar_points=dict(lidar_path=scan, num_pts_feats=config.pipeline[0].load_dim),
+                pts_semantic_mask_path=mask,
+            )
+        )
+    content = dict(metainfo=dict(dataset='made-up', info_version='1.1'), data_list=records)
+    (root / config.ann_file).write_bytes(pickle.dumps(content))

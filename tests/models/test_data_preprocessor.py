@@ -4,7 +4,7 @@ from mmdet3d.registry import DATASETS
 from mmengine.dataset import pseudo_collate
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.models import DistillationDataPreprocessor, data_preprocessor
+from cleverdistiller.models.data_preprocessors import DistillationDataPreprocessor, scan_data_preprocessor
 from cleverdistiller.ops.voxelize import voxelize
 from conftest import small_dataset
 
@@ -95,7 +95,7 @@ def test_coordinates_stay_float32_under_autocast(scans, monkeypatch):
         assert not torch.is_autocast_cpu_enabled()
         return voxelize(*args, **kwargs)
 
-    monkeypatch.setattr(data_preprocessor, 'voxelize', spy)
+    monkeypatch.setattr(scan_data_preprocessor, 'voxelize', spy)
     outside = prepare(scans, training=False)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         batch = prepare(scans, training=False)

@@ -125,11 +125,7 @@ def check_state_dict(
             if found[name].shape != wanted[name].shape
         ],
     }
-    texts = [
-        f'{len(names)} {what} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
-        for what, names in problems.items()
-        if names
-    ]
+    texts = [f'{len(names)} {what} ({", ".join(names)})' for what, names in problems.items() if names]
     if texts:
         raise InputError(
             f'{path} with tensors {"; ".join(texts)}', f'exactly the {len(wanted)} tensors of {owner}', remedy

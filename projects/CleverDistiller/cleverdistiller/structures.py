@@ -164,26 +164,46 @@ class VoxelGrid(_Tensors):
 
 
 @dataclass(frozen=True)
-class DistillationInputs:
-    """One preprocessed batch.
+class ScanInputs:
+    """One preprocessed batch of scans.
 
     Args:
         points (Tensor): (N, 3 + c) float32, all clouds, metres and further channels.
         cloud_index (Tensor): (N,) int64, which cloud a point belongs to. Mix3D makes one cloud of two scans.
         scan_sizes (tuple[int, ...]): Points of each scan, in order; sums to N.
         voxels (VoxelGrid): The same points on the grid.
-        images (Tensor | None): (V, 3, H, W) float32 RGB in 0..1, None where no teacher is asked.
-        pairs (PointPixelPairs | None): Over all N points and V images.
-        queries (OccupancyQueries | None): Over all N points.
     """
 
     points: Tensor
     cloud_index: Tensor
     scan_sizes: tuple[int, ...]
     voxels: VoxelGrid
+
+
+@dataclass(frozen=True)
+class DistillationInputs(ScanInputs):
+    """What a distiller eats.
+
+    Args:
+        images (Tensor | None): (V, 3, H, W) float32 RGB in 0..1, None where no teacher is asked.
+        pairs (PointPixelPairs | None): Over all N points and V images.
+        queries (OccupancyQueries | None): Over all N points.
+    """
+
     images: Tensor | None = None
     pairs: PointPixelPairs | None = None
     queries: OccupancyQueries | None = None
+
+
+@dataclass(frozen=True)
+class SegmentationInputs(ScanInputs):
+    """What a segmentor eats.
+
+    Args:
+        labels (Tensor | None): (N,) int64 class of each point, K for ignored ones; None where there are no labels.
+    """
+
+    labels: Tensor | None = None
 
 
 def _offsets(sizes: Sequence[int]) -> list[int]:

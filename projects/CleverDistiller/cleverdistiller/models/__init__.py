@@ -1,4 +1,3 @@
-from cleverdistiller.models import distillers, heads, losses, students, teachers
-from cleverdistiller.models.data_preprocessor import DistillationDataPreprocessor
+from cleverdistiller.models import data_preprocessors, distillers, heads, losses, students, teachers
 
-__all__ = ['DistillationDataPreprocessor', 'distillers', 'heads', 'losses', 'students', 'teachers']
+__all__ = ['data_preprocessors', 'distillers', 'heads', 'losses', 'students', 'teachers']

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cleverdistiller.structures import VoxelGrid
+from cleverdistiller.structures import ScanInputs, VoxelGrid
 
 
 def gather_rows(table: Tensor, index: Tensor) -> Tensor:
@@ -61,3 +61,16 @@ def voxelize(
 
     coords = torch.cat([cloud_index[representative, None], cells[representative]], 1).int()
     return VoxelGrid(points[representative], coords, point_to_voxel, representative, batch_size)
+
+
+def devoxelize(voxel_rows: Tensor, inputs: ScanInputs) -> tuple[Tensor, ...]:
+    """Give every point its voxel's row, scan by scan.
+
+    Args:
+        voxel_rows (Tensor): (M, C), one row a voxel.
+        inputs (ScanInputs): The batch.
+
+    Returns:
+        tuple[Tensor, ...]: (N_scan, C) of each scan.
+    """
+    return gather_rows(voxel_rows, inputs.voxels.point_to_voxel).split(inputs.scan_sizes)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from cleverdistiller.models.teachers import FrozenTeacher
 from cleverdistiller.ops.pixel_sampling import sample_pixel_features
-from cleverdistiller.ops.voxelize import gather_rows
+from cleverdistiller.ops.voxelize import devoxelize, gather_rows
 from cleverdistiller.structures import DistillationInputs
 
 
@@ -94,8 +94,7 @@ class CleverDistiller(BaseModel):
     @staticmethod
     def split_by_scan(features: Tensor, inputs: DistillationInputs) -> list[dict[str, Tensor]]:
         """(M, C) voxel features to one dict a scan with ``point_features`` (N_scan, C)."""
-        point_features = gather_rows(features, inputs.voxels.point_to_voxel)
-        return [dict(point_features=part) for part in point_features.split(inputs.scan_sizes)]
+        return [dict(point_features=part) for part in devoxelize(features, inputs)]
 
     def _apply(self, fn, *args, **kwargs):
         """Move the teacher along (``.to``, ``.cuda``), though it is no submodule."""

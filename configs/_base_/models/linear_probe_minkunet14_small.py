@@ -1,0 +1,3 @@
+_base_ = './segmentor_minkunet14_small.py'
+
+model = dict(frozen=True)

@@ -1,0 +1,3 @@
+from cleverdistiller.downstream import segmentors
+
+__all__ = ['segmentors']

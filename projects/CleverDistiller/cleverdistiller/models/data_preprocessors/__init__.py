@@ -1,0 +1,5 @@
+from cleverdistiller.models.data_preprocessors.distillation_data_preprocessor import DistillationDataPreprocessor
+from cleverdistiller.models.data_preprocessors.scan_data_preprocessor import ScanDataPreprocessor
+from cleverdistiller.models.data_preprocessors.segmentation_data_preprocessor import SegmentationDataPreprocessor
+
+__all__ = ['DistillationDataPreprocessor', 'ScanDataPreprocessor', 'SegmentationDataPreprocessor']

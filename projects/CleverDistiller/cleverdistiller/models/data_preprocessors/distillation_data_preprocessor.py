@@ -1,0 +1,58 @@
+import torch
+from mmdet3d.registry import MODELS
+from torch import Tensor
+
+from cleverdistiller.errors import InputError
+from cleverdistiller.models.data_preprocessors.scan_data_preprocessor import ScanDataPreprocessor
+from cleverdistiller.structures import DistillationInputs, OccupancyQueries, PointPixelPairs
+
+
+@MODELS.register_module()
+class DistillationDataPreprocessor(ScanDataPreprocessor):
+    """Scans with images, brought to 0..1, pairs and queries, which stay with their own scan under Mix3D.
+
+    Args:
+        voxel_size_m (float): Edge of a voxel.
+        mix3d_prob (float): See :class:`ScanDataPreprocessor`.
+        pair_points (str): ``representative``: only the point that gave a voxel its features is paired
+            (Pointcept, ScaLR). ``all``: every point, through its voxel (SLidR).
+
+    Raises:
+        InputError: If ``pair_points`` is another word.
+    """
+
+    def __init__(
+        self, voxel_size_m: float = 0.05, mix3d_prob: float = 0.0, pair_points: str = 'representative'
+    ) -> None:
+        super().__init__(voxel_size_m, mix3d_prob)
+        if pair_points not in ('representative', 'all'):
+            raise InputError(
+                f'pair_points={pair_points!r}', 'representative or all', 'correct model.data_preprocessor in the config'
+            )
+        self.pair_points = pair_points
+
+    def collate(self, data: dict, training: bool) -> DistillationInputs:
+        """One batch, with what :class:`PackDistillationInputs` packed of images, pairs and queries."""
+        scans = data['inputs']
+        joined = self.join(scans['points'], training)
+        found = {}
+        if 'images' in scans:
+            found['images'] = torch.cat(self.cast_data(scans['images'])).float() / 255
+        if 'pairs' in scans:
+            pairs = PointPixelPairs.collate(
+                self._move(scans['pairs']), joined.scan_sizes, [len(images) for images in scans['images']]
+            )
+            found['pairs'] = self._select_pairs(pairs, joined.voxels.representative, len(joined.points))
+        if 'queries' in scans:
+            found['queries'] = OccupancyQueries.collate(self._move(scans['queries']), joined.scan_sizes)
+        return DistillationInputs(**vars(joined), **found)
+
+    def _move(self, scans: list) -> list:
+        return [scan.to(self.device, self._non_blocking) for scan in scans]
+
+    def _select_pairs(self, pairs: PointPixelPairs, representative: Tensor, num_points: int) -> PointPixelPairs:
+        if self.pair_points == 'all':
+            return pairs
+        speaks = torch.zeros(num_points, dtype=torch.bool, device=representative.device)
+        speaks[representative] = True
+        return pairs.select(speaks[pairs.point_index])

@@ -1,0 +1,63 @@
+import numpy as np
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from cleverdistiller.ops.voxelize import voxelize
+from cleverdistiller.structures import ScanInputs
+
+
+class ScanDataPreprocessor(BaseDataPreprocessor):
+    """Collate scans, mix them (Mix3D) and voxelise; what every task's preprocessor does first.
+
+    Mix3D joins scan 2k with scan 2k+1 into one cloud, in metres, and puts the union on one grid: points of
+    both that share a cell share a voxel. A batch is mixed as a whole or not at all, as in Pointcept.
+
+    Args:
+        voxel_size_m (float): Edge of a voxel.
+        mix3d_prob (float): Probability of mixing a training batch.
+    """
+
+    def __init__(self, voxel_size_m: float = 0.05, mix3d_prob: float = 0.0) -> None:
+        super().__init__()
+        self.voxel_size_m = voxel_size_m
+        self.mix3d_prob = mix3d_prob
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Prepare one batch.
+
+        Args:
+            data (dict): ``inputs``, a dict of lists with one entry a scan (what mmengine's ``pseudo_collate``
+                makes), and ``data_samples``.
+            training (bool): Mix and pick random representatives.
+
+        Returns:
+            dict: ``inputs`` (a ScanInputs) and ``data_samples``.
+        """
+        # mmengine calls this inside autocast; coordinates must not become half precision.
+        with torch.autocast(self.device.type, enabled=False):
+            return dict(inputs=self.collate(data, training), data_samples=data['data_samples'])
+
+    def collate(self, data: dict, training: bool) -> ScanInputs:
+        """One batch as the task's model eats it; a task adds what else it needs."""
+        return self.join(data['inputs']['points'], training)
+
+    def join(self, scans: list[Tensor], training: bool) -> ScanInputs:
+        """Put the points of all scans of a batch together and on a grid.
+
+        Args:
+            scans (list[Tensor]): (N_scan, 3 + c) float32 each.
+            training (bool): Mix and pick random representatives.
+
+        Returns:
+            ScanInputs: The batch.
+        """
+        scan_sizes = tuple(map(len, scans))
+        count = len(scan_sizes)
+        points = torch.cat(self.cast_data(scans))  # (N, 3 + c)
+        scan_index = torch.arange(count).repeat_interleave(torch.tensor(scan_sizes)).to(points.device)
+        mix = training and np.random.rand() < self.mix3d_prob
+        cloud_index = scan_index // 2 if mix else scan_index
+        batch_size = (count + 1) // 2 if mix else count
+        voxels = voxelize(points, cloud_index, batch_size, self.voxel_size_m, random_representative=training)
+        return ScanInputs(points, cloud_index, scan_sizes, voxels)
