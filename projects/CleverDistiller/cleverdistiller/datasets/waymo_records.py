@@ -1,0 +1,159 @@
+"""Frames and labelled points of Waymo's records (perception, version 1.3 and later), through waymo_open_dataset.
+
+It imports TensorFlow, which takes ten seconds: import this module only where records are read.
+"""
+
+import struct
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from waymo_open_dataset.dataset_pb2 import Context, Frame, LaserName, MatrixFloat, MatrixInt32
+from waymo_open_dataset.utils import frame_utils
+
+from cleverdistiller.errors import InputError
+
+_HEADER, _CHECKSUM_BYTES = struct.Struct('<QI'), 4  # a record: its length, a checksum, the bytes, a checksum
+_RETURNS = ('ri_return1', 'ri_return2')
+_DOWNLOAD_AGAIN = 'download the file again'
+
+
+def record_spans(path: Path) -> Iterator[tuple[int, int]]:
+    """Where a file's records lie. Only their lengths are read: real sets have terabytes.
+
+    Args:
+        path (Path): A ``.tfrecord`` file.
+
+    Yields:
+        tuple[int, int]: Offset and length of a record, in bytes.
+
+    Raises:
+        InputError: If the file ends within a record.
+    """
+    size = path.stat().st_size
+    with open(path, 'rb') as file:
+        while header := file.read(_HEADER.size):
+            offset = file.tell()
+            length = _HEADER.unpack(header)[0] if len(header) == _HEADER.size else size
+            end = offset + length + _CHECKSUM_BYTES
+            if end > size:
+                raise InputError(f'{path}, which ends within a record', 'whole records', _DOWNLOAD_AGAIN)
+            yield offset, length
+            file.seek(end)
+
+
+def read_frame(path: Path, span: tuple[int, int]) -> Frame:
+    """The frame in one record.
+
+    Args:
+        path (Path): A ``.tfrecord`` file.
+        span (tuple[int, int]): See :func:`record_spans`.
+
+    Raises:
+        InputError: If the record is no frame of Waymo's.
+    """
+    offset, length = span
+    with open(path, 'rb') as file, damage_named(path):
+        file.seek(offset)
+        return Frame.FromString(file.read(length))
+
+
+def labelled_frames(path: Path) -> Iterator[Frame]:
+    """The frames of a file that have segmentation labels, one after the other: the file is never in memory as a whole.
+
+    A frame without labels costs its reading alone; nothing in it is unpacked.
+
+    Args:
+        path (Path): A ``.tfrecord`` file.
+
+    Yields:
+        Frame: A labelled frame.
+
+    Raises:
+        InputError: If the file is damaged or truncated.
+    """
+    for span in record_spans(path):
+        frame = read_frame(path, span)
+        if is_labelled(frame):
+            yield frame
+
+
+def is_labelled(frame: Frame) -> bool:
+    """Whether a frame has segmentation labels: in real records about two a second, in the middle of a segment."""
+    return any(laser.ri_return1.segmentation_label_compressed for laser in frame.lasers)
+
+
+def labelled_points(frame: Frame, lasers: Collection[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """All points of a frame, in the order in which others (Pointcept) extract them too.
+
+    The returns come one after the other: the first of every LiDAR, the LiDARs sorted by number, then the second of
+    every LiDAR; row by row within a range image. Waymo labels the TOP LiDAR alone, which is number 1.
+
+    Args:
+        frame (Frame): The frame.
+        lasers (Collection[int] | None): Numbers (``LaserName``) of the LiDARs to read; None for all.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: (N, 4) float32 x, y, z in metres in the car's frame at the frame's time, and
+        tanh of the intensity, which is unbounded in the records; (N,) uint8 class by ``Segmentation.Type``, 0 for
+        undefined and for points of LiDARs without labels.
+
+    Raises:
+        InputError: If the frame lacks the TOP LiDAR, whose poses all decoding needs.
+    """
+    found = {laser.name: laser for laser in sorted(frame.lasers, key=lambda laser: laser.name)}
+    if LaserName.TOP not in found:
+        raise InputError(
+            f'frame {frame.timestamp_micros} of {frame.context.name}, without the TOP LiDAR',
+            'perception records with LiDAR data',
+            _DOWNLOAD_AGAIN,
+        )
+    pose = _matrix(MatrixFloat, found[LaserName.TOP].ri_return1.range_image_pose_compressed)
+    points, labels = [np.empty((0, 4), np.float32)], [np.empty(0, np.uint8)]
+    for which in _RETURNS:
+        images = {name: getattr(laser, which) for name, laser in found.items() if lasers is None or name in lasers}
+        images = {name: image for name, image in images.items() if image.range_image_compressed}
+        ranges = {name: _matrix(MatrixFloat, image.range_image_compressed) for name, image in images.items()}
+        # Waymo's converter decodes every LiDAR that the calibration names, so it gets those of interest alone. Its
+        # parser is not used: it hands bytearrays to protobuf, which newer versions of it refuse.
+        calibrations = [each for each in frame.context.laser_calibrations if each.name in ranges]
+        alone = Frame(pose=frame.pose, context=Context(laser_calibrations=calibrations))
+        one_return = {name: [matrix] for name, matrix in ranges.items()}
+        cartesian = frame_utils.convert_range_image_to_cartesian(alone, one_return, pose)
+        for name, image in images.items():
+            measured = _array(ranges[name])  # (beams, columns, 4) range, intensity, ...
+            hit = measured[..., 0] > 0
+            points.append(np.column_stack([cartesian[name].numpy()[hit], np.tanh(measured[hit, 1])]).astype(np.float32))
+            labels.append(_classes(image.segmentation_label_compressed, hit.shape)[hit])
+    return np.concatenate(points), np.concatenate(labels)
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Name the file when what it holds cannot be decoded.
+
+    Raises:
+        InputError: Instead of the errors of protobuf and zlib.
+    """
+    try:
+        yield
+    except (DecodeError, zlib.error) as error:
+        raise InputError(f'{path} ({error})', "Waymo's Frame records", _DOWNLOAD_AGAIN) from error
+
+
+def _classes(compressed: bytes, shape: tuple[int, int]) -> np.ndarray:
+    """(beams, columns) uint8 class of every pixel. The first channel of the image is the instance."""
+    if not compressed:
+        return np.zeros(shape, np.uint8)
+    return _array(_matrix(MatrixInt32, compressed))[..., 1].astype(np.uint8)
+
+
+def _matrix(kind: type[MatrixFloat] | type[MatrixInt32], compressed: bytes) -> MatrixFloat | MatrixInt32:
+    return kind.FromString(zlib.decompress(compressed))
+
+
+def _array(matrix: MatrixFloat | MatrixInt32) -> np.ndarray:
+    return np.array(matrix.data).reshape(matrix.shape.dims)
