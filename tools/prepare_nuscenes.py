@@ -9,28 +9,27 @@ between keyframes need not be downloaded. No label is read and no ground-truth d
 """
 
 import argparse
-import pickle
 from collections.abc import Mapping
-from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
 from tqdm import tqdm
 
 from _packaged import clear_errors
+from cleverdistiller.datasets.file_checks import find_faults, refuse_faults, size_fault
+from cleverdistiller.datasets.info_file import write_infos
 from cleverdistiller.datasets.nuscenes_index import (
     OTHER_SWEEP,
     SPLITS,
     build_infos,
     check_tables,
-    file_fault,
     mask_files,
     named_files,
     open_nuscenes,
+    row_bytes,
     split_samples,
 )
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import replace_when_complete
 
 
 def prepare(
@@ -66,7 +65,7 @@ def prepare(
         )
         for split, rows in samples.items()
     }
-    write_all(infos)
+    write_infos(infos)
     return {path: len(content['data_list']) for path, content in infos.items()}
 
 
@@ -81,45 +80,10 @@ def check_files(root: Path, files: Mapping[str, str], title: str) -> None:
     Raises:
         InputError: If any file is bad; counts them and names the first five.
     """
-    faults = {
-        name: file_fault(root / name, kind)
-        for name, kind in tqdm(files.items(), desc=f'checking {title}', unit='file', disable=not files)
-    }
-    faults = {name: fault for name, fault in faults.items() if fault}
-    if not faults:
-        return
-    remedy = f'download or copy them again into {root}; nothing was written'
-    if all(files[name] == OTHER_SWEEP for name in faults):
-        remedy += '. Only sweeps between keyframes are bad: leave them out with --max-sweeps 0'
-    first = ''.join(f'\n    {name} ({fault})' for name, fault in list(faults.items())[:5])
-    raise InputError(
-        f'{len(faults)} bad files of {len(files)} in {root}, such as{first}',
-        'every file that the index names, whole',
-        remedy,
-    )
-
-
-def write_all(infos: Mapping[Path, dict]) -> None:
-    """Write the info files; older ones stay until all the new ones are complete.
-
-    Args:
-        infos (Mapping[Path, dict]): File to content.
-
-    Raises:
-        InputError: If they cannot be written.
-    """
-    try:
-        with ExitStack() as stack:
-            for path, content in infos.items():
-                temporary = stack.enter_context(replace_when_complete(path))
-                with open(temporary, 'wb') as file:
-                    pickle.dump(content, file, protocol=4)
-    except OSError as error:
-        raise InputError(
-            f'{error.filename or path}, which cannot be written ({error.strerror})',
-            'a writable folder with space',
-            'choose another with --out',
-        ) from error
+    faults = find_faults(files, lambda name: size_fault(root / name, row_bytes(files[name])), title)
+    dispensable = all(files[name] == OTHER_SWEEP for name in faults)
+    hint = 'Only sweeps between keyframes are bad: leave them out with --max-sweeps 0'
+    refuse_faults(root, faults, len(files), hint if dispensable else '')
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from mmdet3d.registry import DATASETS
 from nuscenes.nuscenes import NuScenes
 from pyquaternion import Quaternion
 
+from cleverdistiller.datasets import info_file
 from cleverdistiller.datasets.nuscenes_index import CAMERAS, SPLITS, TABLES
 from cleverdistiller.errors import InputError
 from conftest import REPO, small_pipeline
@@ -238,7 +239,7 @@ def test_out_and_prefix(prepare, root, tmp_path):
     assert not list(root.glob('*infos*'))
 
 
-def test_second_run_replaces_all_or_nothing(prepare, root, tool, monkeypatch):
+def test_second_run_replaces_all_or_nothing(prepare, root, monkeypatch):
     old = {path: path.read_bytes() for path in prepare(max_sweeps=1)}
     calls = []
 
@@ -249,7 +250,7 @@ def test_second_run_replaces_all_or_nothing(prepare, root, tool, monkeypatch):
             raise OSError(28, 'No space left on device')
 
     with monkeypatch.context() as patch:
-        patch.setattr(tool.pickle, 'dump', dump_once)
+        patch.setattr(info_file.pickle, 'dump', dump_once)
         with pytest.raises(InputError, match=r'No space left(?s:.*)--out'):
             prepare()
     assert {path: path.read_bytes() for path in old} == old

@@ -203,7 +203,7 @@ def test_a_folder_of_no_format_is_told_what_each_looks_like(tmp_path):
 @pytest.mark.parametrize('labels', [NUSCENES, SEMANTIC_KITTI], ids=['nuscenes', 'semantickitti'])
 def test_raw_ids_are_decoded_as_a_search_would(labels):
     raw = np.arange(300)
-    for number, label in zip(raw, labels.decode(raw)):
+    for number, label in zip(raw, labels.decode(raw, unlabelled=-1)):
         owners = [name for name, ids in labels.raw_ids.items() if number in ids]
         assert (labels.names[label] if label >= 0 else None) == (owners[0] if owners else None) and len(owners) < 2
 

@@ -1,11 +1,15 @@
-"""Reading mmdet3d's v2 info files."""
+"""Reading and writing mmdet3d's v2 info files."""
 
 import os.path as osp
+import pickle
 from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
 
 import mmengine
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import replace_when_complete
 
 
 def read_infos(path: str, maker: str) -> Mapping:
@@ -43,3 +47,26 @@ def read_infos(path: str, maker: str) -> Mapping:
     if not infos['data_list']:
         raise InputError(f'{path} without frames', 'at least one frame', f'rebuild it with {maker}')
     return infos
+
+
+def write_infos(infos: Mapping[Path, dict]) -> None:
+    """Write info files; older ones stay until all the new ones are complete.
+
+    Args:
+        infos (Mapping[Path, dict]): File to content.
+
+    Raises:
+        InputError: If they cannot be written.
+    """
+    try:
+        with ExitStack() as stack:
+            for path, content in infos.items():
+                temporary = stack.enter_context(replace_when_complete(path))
+                with open(temporary, 'wb') as file:
+                    pickle.dump(content, file, protocol=4)
+    except OSError as error:
+        raise InputError(
+            f'{error.filename or path}, which cannot be written ({error.strerror})',
+            'a writable folder with space',
+            'choose another with --out',
+        ) from error

@@ -133,24 +133,9 @@ def named_files(nusc: NuScenes, samples: Iterable[dict], max_sweeps: int) -> dic
     return files
 
 
-def file_fault(path: str | Path, kind: str) -> str | None:
-    """Say what is wrong with a file, as far as its size tells.
-
-    Args:
-        path (str | Path): The file.
-        kind (str): One of ``KEYFRAME_SWEEP``, ``OTHER_SWEEP``, ``IMAGE``, ``MASK``.
-
-    Returns:
-        str | None: ``'missing'``, ``'empty'``, ... or None if nothing is wrong.
-    """
-    if not osp.isfile(path):
-        return 'missing'
-    size = osp.getsize(path)
-    if size == 0:
-        return 'empty'
-    if kind in (KEYFRAME_SWEEP, OTHER_SWEEP) and size % BYTES_PER_POINT:
-        return f'truncated: {size} bytes are no multiple of {BYTES_PER_POINT}'
-    return None
+def row_bytes(kind: str) -> int:
+    """What the size of a file of that kind must be a multiple of."""
+    return BYTES_PER_POINT if kind in (KEYFRAME_SWEEP, OTHER_SWEEP) else 1
 
 
 def split_samples(nusc: NuScenes) -> dict[str, list[dict]]:

@@ -32,7 +32,7 @@ class LoadLiDARSweep(LoadPointsFromFile):
 
     def _load_points(self, pts_filename: str) -> np.ndarray:
         expected = f'float32 rows of {self.load_dim}'
-        again = 'download or copy the sweep again, and run tools/prepare_nuscenes.py to check all files'
+        again = 'download or copy the sweep again, and run the tools/prepare_*.py of its dataset to check all files'
         try:
             points = super()._load_points(pts_filename)
         except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ class LoadPointLabels(BaseTransform):
 
     Required Keys:
 
+    - lidar_path (str)
     - pts_semantic_mask_path (str)
     - label_set (LabelSet)
     - points (LiDARPoints)
