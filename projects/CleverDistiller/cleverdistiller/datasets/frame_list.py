@@ -41,7 +41,7 @@ class FrameList:
         """Open a frame list.
 
         Raises:
-            InputError: If it is missing, damaged, or without frames.
+            InputError: If it is missing, damaged, without frames, or if a frame comes twice.
         """
         path = Path(path)
         if not path.is_file():
@@ -59,12 +59,27 @@ class FrameList:
                 'at least one frame',
                 f'make it again with {MAKER} and a larger share',
             )
+        if not all(isinstance(frame, str) for frame in found.frames) or len(set(found.frames)) < len(found.frames):
+            raise InputError(
+                f'frame list {path} with frames that have no name or come twice',
+                'the id of each frame once',
+                f'make it again with {MAKER}',
+            )
         return found
 
+    @property
+    def name(self) -> str:
+        """What its file is called, without ``.json``: only ``uniform`` has a seed."""
+        return f'{self.mode}{self.seed if self.mode == "uniform" else ""}_{self.percent}'
+
+    def to_json(self) -> str:
+        """Content of its file, one frame a line."""
+        return json.dumps(asdict(self), indent=1) + '\n'
+
     def write(self, path: str | Path) -> None:
-        """Write it, one frame a line."""
+        """Write its file."""
         with replace_when_complete(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=1) + '\n')
+            temporary.write_text(self.to_json())
 
     def rows(self, dataset: str, ids: Sequence[str], info_file: str) -> list[int]:
         """Where the frames stand in a training set.
@@ -81,16 +96,18 @@ class FrameList:
             InputError: If the list was made for another training set.
         """
         problem = None
+        strangers = sorted(set(self.frames) - set(ids))
         if dataset != self.dataset:
             problem = f'of {self.dataset} for {dataset}'
         elif len(ids) != self.of:
             problem = f'of a training set of {self.of} frames for one of {len(ids)}'
+        elif strangers:
+            problem = f'of other frames, such as {strangers[0]}'
         elif fingerprint(ids) != self.fingerprint:
-            strangers = sorted(set(self.frames) - set(ids))
-            problem = f'of other frames, such as {strangers[0]}' if strangers else 'of a training set with other frames'
+            problem = 'of a training set with other frames'
         if problem:
             raise InputError(
-                f'a frame list {problem} ({info_file})',
+                f'the frame list {self.name} {problem} ({info_file})',
                 'the list that was made for this training set',
                 f'make one with {MAKER} {info_file}, or choose another info file',
             )
