@@ -7,8 +7,6 @@ is not needed. Prints a table and writes a JSON file beside the checkpoint.
 """
 
 import argparse
-import json
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -21,8 +19,8 @@ from mmengine.runner import Runner
 from tqdm import tqdm
 
 from _packaged import clear_errors
-from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.models.distillers import CleverDistiller
+from cleverdistiller.provenance import versions, write_results
 
 
 def measure(cfg: Config, checkpoint: str) -> dict[str, float]:
@@ -52,13 +50,7 @@ def main() -> None:
         cfg.merge_from_dict(args.cfg_options)
         numbers = measure(cfg, args.checkpoint)
         out = Path(args.out or Path(args.checkpoint).with_suffix('.rankme.json'))
-        made_from = dict(
-            config=args.config,
-            checkpoint=args.checkpoint,
-            versions={name: version(name) for name in ('cleverdistiller', 'torch')},
-        )
-        with replace_when_complete(out) as temporary:
-            temporary.write_text(json.dumps({**numbers, 'made_from': made_from}, indent=2))
+        write_results(out, numbers, dict(config=args.config, checkpoint=args.checkpoint, versions=versions()))
     for name, value in numbers.items():
         print(f'{name:28s}{value:12.3f}')
     print(f'written to {out}')

@@ -1,5 +1,4 @@
 import json
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from mmengine.runner import Runner
 from safetensors.torch import save_file
 
 from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.provenance import versions
 
 
 @HOOKS.register_module()
@@ -43,7 +43,7 @@ class ExportStudentHook(Hook):
             seed=str(runner.seed),
             epochs=str(runner.epoch),
             iterations=str(runner.iter),
-            versions=json.dumps({name: version(name) for name in ('cleverdistiller', 'mmdet3d', 'torch')}),
+            versions=json.dumps(versions()),
         )
         stem = Path(runner.work_dir) / self.name
         with replace_when_complete(stem.with_suffix('.pth')) as temporary:

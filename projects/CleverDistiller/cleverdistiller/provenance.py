@@ -1,0 +1,28 @@
+"""What made a result, and the JSON file that says so beside the numbers."""
+
+import json
+import math
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from cleverdistiller.fileio import replace_when_complete
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that a number depends on."""
+    return {name: version(name) for name in ('cleverdistiller', 'mmdet3d', 'torch')}
+
+
+def write_results(path: str | Path, numbers: Mapping[str, float], made_from: Mapping) -> None:
+    """Write a JSON object: the numbers first, then ``made_from``.
+
+    Args:
+        path (str | Path): The file.
+        numbers (Mapping[str, float]): Name to value. NaN and infinity, which JSON does not know, become null.
+        made_from (Mapping): Config, checkpoint, seed, versions, ...: plain values.
+    """
+    finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+    text = json.dumps({**finite, 'made_from': dict(made_from)}, indent=2, allow_nan=False)
+    with replace_when_complete(path) as temporary:
+        temporary.write_text(text + '\n')
