@@ -4,7 +4,6 @@ import ast
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -206,18 +205,6 @@ def test_raw_ids_are_decoded_as_a_search_would(labels):
     for number, label in zip(raw, labels.decode(raw, unlabelled=-1)):
         owners = [name for name, ids in labels.raw_ids.items() if number in ids]
         assert (labels.names[label] if label >= 0 else None) == (owners[0] if owners else None) and len(owners) < 2
-
-
-def test_nuscenes_classes_are_the_devkits():
-    from nuscenes.eval.lidarseg.utils import LidarsegClassMapper
-    from nuscenes.utils.color_map import get_colormap
-
-    mapper = SimpleNamespace(ignore_class=dict(name='ignore', index=0))  # it wants a whole data set for nothing
-    coarse = LidarsegClassMapper.get_fine2coarse(mapper)
-    for number, category in enumerate(get_colormap()):  # the 32 categories in the order of their ids
-        name, label = coarse[category], NUSCENES.decode(np.array([number]))[0]
-        assert (NUSCENES.names[label] if label >= 0 else 'ignore') == name, category
-    assert [*LidarsegClassMapper.get_coarse2idx(mapper)][1:] == [*NUSCENES.names]
 
 
 def test_only_its_own_reader_imports_a_formats_library():

@@ -77,9 +77,12 @@ class SegmentationDataset(SeededSamples, Seg3DDataset):
         records = read_infos(self.ann_file, self.index_tool)['data_list']
         try:
             ids = [self.frame_id(record) for record in records]
+            for record in records:
+                _ = record['lidar_points']['lidar_path']  # the base needs it, whatever the frame is named after
         except (KeyError, TypeError, IndexError) as error:
+            lacking = error if isinstance(error, KeyError) else f'a scan SEQUENCE/folder/FRAME.bin ({error})'
             raise InputError(
-                f'{self.ann_file}, a frame of which lacks {error}',
+                f'{self.ann_file}, a frame of which lacks {lacking}',
                 f'an mmdet3d v2 info file of {self.name}',
                 f'rebuild it with {self.index_tool}',
             ) from error
