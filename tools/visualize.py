@@ -8,6 +8,12 @@ python tools/visualize.py frame ROOT [--format auto] [--index 0] [--points] [--v
     One frame of a nuScenes, KITTI, SemanticKITTI or Waymo root, or of an mmdet3d info file, on one sheet: the
     cameras with the 3D boxes, the frame from above, and how many points each class and boxes each type has.
     Frames that tools/simulate.py made carry a banner that says so.
+
+python tools/visualize.py errors CONFIG CHECKPOINT [--index 0 5 9] [--reach 50] [--out errors.png]
+    Ground truth, prediction and errors of a segmentor on frames of the config's test set, from above.
+
+python tools/visualize.py predictions CONFIG CHECKPOINT [--index 0 5 9] [--reach 50] [--out predictions.png]
+    Predictions alone; the frames need no labels.
 """
 
 import argparse
@@ -21,10 +27,19 @@ from PIL import Image
 
 from _packaged import clear_errors
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.fileio import load_strictly, read_state_dict, replace_when_complete
 from cleverdistiller.ops.projection import project_points
-from cleverdistiller.visualization import draw_frame, draw_pairs
+from cleverdistiller.visualization import (
+    FrameView,
+    SegmentedFrame,
+    draw_errors,
+    draw_frame,
+    draw_pairs,
+    draw_predictions,
+)
 from cleverdistiller.visualization.readers import FORMATS, read_frame
+from cleverdistiller.visualization.readers.info import ahead_yaw
+from cleverdistiller.visualization.readers.read_frame import MARK
 
 KINDS = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=80), '.jpeg': dict(format='JPEG', quality=80)}
 
@@ -105,6 +120,71 @@ def frame(args: argparse.Namespace) -> None:
     print(f'{view.title}{origin}: {len(view.points_lidar_m)} points, {len(view.box_names)} boxes: {args.out}')
 
 
+def segmented(args: argparse.Namespace) -> None:
+    """Predict frames of the config's test set and draw them as ``args.draw`` does."""
+    from mmengine.registry import init_default_scope
+
+    if args.reach < 1:
+        raise InputError(f'--reach {args.reach}', '1 metre or more', 'leave it at 50')
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
+    init_default_scope(cfg.default_scope)
+    frames = predict_frames(cfg, args.checkpoint, args.index)
+    save(args.draw(frames, args.reach), args.out)
+    for frame in frames:
+        told = '' if frame.view.labels is None else f': {frame.told()}'
+        print(f'{frame.view.title}{told}')
+    print(f'drawn: {args.out}')
+
+
+def predict_frames(cfg: Config, checkpoint: str, indices: list[int]) -> list[SegmentedFrame]:
+    """Run a trained segmentor over some frames of ``cfg.test_dataloader``'s dataset.
+
+    Args:
+        cfg (Config): Of configs/segmentation or configs/demo.
+        checkpoint (str): ``epoch_N.pth`` of its training; every tensor must fit.
+        indices (list[int]): Frames, from 0.
+
+    Returns:
+        list[SegmentedFrame]: In the order of ``indices``.
+
+    Raises:
+        InputError: If the config is no segmentor's, the checkpoint does not fit, or there is no such frame.
+    """
+    from mmdet3d.registry import DATASETS, MODELS
+    from mmengine.dataset import pseudo_collate
+
+    if cfg.model.type != 'StudentSegmentor':
+        raise InputError(
+            f'a config whose model is a {cfg.model.type}', 'a segmentor', 'use one of configs/segmentation'
+        )
+    model = MODELS.build(cfg.model).eval()
+    load_strictly(model, read_state_dict(checkpoint), checkpoint, 'give the config it was trained with')
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    simulated = (Path(dataset.data_root) / MARK).is_file()
+    frames = []
+    for index in indices:
+        if not 0 <= index < len(dataset):
+            raise InputError(f'--index {index}', f'0 to {len(dataset) - 1}', 'choose frames of the test set')
+        packed, info = dataset[index], dataset.get_data_info(index)
+        truth = packed['data_samples'].eval_ann_info.get('pts_semantic_mask')
+        points = packed['inputs']['points'][:, :3].numpy()
+        [sample] = model.test_step(pseudo_collate([packed]))
+        view = FrameView(
+            title=f'{dataset.name}  {info["frame_id"]}',
+            camera_rows=(),
+            points_lidar_m=points,
+            labels=None if truth is None else np.where(truth == dataset.ignore_index, -1, truth),
+            class_names=tuple(dataset.metainfo['classes']),
+            boxes_lidar_m=np.zeros((0, 7)),
+            box_names=(),
+            ahead_yaw=ahead_yaw(info['lidar_points']),
+            simulated=simulated,
+        )
+        frames.append(SegmentedFrame(view, sample.pred_pts_seg.pts_semantic_mask.numpy()))
+    return frames
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest='command', required=True)
@@ -124,6 +204,18 @@ def main() -> None:
     command.add_argument('--reach', type=float, default=50.0, metavar='METRES', help='of the view from above')
     command.add_argument('--out', default='frame.png')
     command.set_defaults(run=frame)
+    for name, draw, what in (
+        ('errors', draw_errors, 'ground truth, prediction and errors of a segmentor'),
+        ('predictions', draw_predictions, "a segmentor's predictions"),
+    ):
+        command = commands.add_parser(name, help=what)
+        command.add_argument('config')
+        command.add_argument('checkpoint')
+        command.add_argument('--index', type=int, nargs='+', default=[0], help='frames of the test set, from 0')
+        command.add_argument('--reach', type=float, default=50.0, metavar='METRES', help='of the view from above')
+        command.add_argument('--out', default=f'{name}.png')
+        command.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+        command.set_defaults(run=segmented, draw=draw)
     args = parser.parse_args()
     with clear_errors():
         check_name(args.out)

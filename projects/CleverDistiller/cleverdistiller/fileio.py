@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from cleverdistiller.errors import InputError
 
@@ -130,6 +130,29 @@ def check_state_dict(
         raise InputError(
             f'{path} with tensors {"; ".join(texts)}', f'exactly the {len(wanted)} tensors of {owner}', remedy
         )
+
+
+def load_strictly(
+    module: nn.Module, weights: dict[str, Tensor], path: str | Path, remedy: str, owner: str | None = None
+) -> None:
+    """Load weights that must fit in every name and shape.
+
+    Args:
+        module (nn.Module): Gets the weights.
+        weights (dict[str, Tensor]): Name to tensor.
+        path (str | Path): Where they came from, for the message.
+        remedy (str): What the user can do where they do not fit.
+        owner (str | None): What they should fit, for the message; None for the module's class.
+
+    Raises:
+        InputError: If any name or shape differs.
+    """
+    # Through the module's own dict for its layout version: mmdet3d takes a dict without one (safetensors has none)
+    # for spconv 1.x and transposes every kernel.
+    own = module.state_dict()
+    check_state_dict(weights, own, path, owner or type(module).__name__, remedy)
+    own.update(weights)
+    module.load_state_dict(own, strict=True)
 
 
 def _first_line(error: Exception) -> str:

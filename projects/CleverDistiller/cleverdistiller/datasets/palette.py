@@ -45,6 +45,9 @@ _COLOURS = dict(
     log=(170, 105, 60),
     rubble=(190, 180, 170),
     concrete=(200, 160, 220),
+    # Points of an error picture.
+    correct=(88, 94, 104),
+    wrong=(255, 45, 45),
 )
 
 # Other datasets' names, in lower case with underscores.

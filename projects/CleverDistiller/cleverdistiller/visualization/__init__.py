@@ -1,5 +1,6 @@
 from cleverdistiller.visualization.frame_sheet import draw_frame
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.pairs import draw_pairs
+from cleverdistiller.visualization.segmentation_sheet import SegmentedFrame, draw_errors, draw_predictions
 
-__all__ = ['FrameView', 'draw_frame', 'draw_pairs']
+__all__ = ['FrameView', 'SegmentedFrame', 'draw_errors', 'draw_frame', 'draw_pairs', 'draw_predictions']

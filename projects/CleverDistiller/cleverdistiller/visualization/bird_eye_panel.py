@@ -23,15 +23,16 @@ CAR_LENGTH_M, CAR_WIDTH_M = 4.6, 1.9
 _FINER = 2  # drawn so much larger, then shrunk, for smooth lines
 
 
-def draw_bird_eye(view: FrameView, size_px: int, reach_m: float = 50.0) -> Image.Image:
+def draw_bird_eye(view: FrameView, size_px: int, reach_m: float = 50.0, by_height: bool = True) -> Image.Image:
     """Draw grid, points, boxes with their heading, and the car.
 
-    Points have their class's colour, without labels their height's; higher ones lie on top.
+    Points have their class's colour, without labels their height's.
 
     Args:
         view (FrameView): The frame.
         size_px (int): Side of the square panel.
         reach_m (float): Metres from the middle, where the sensor is, to each side.
+        by_height (bool): Whether higher points lie on top; otherwise later ones.
 
     Returns:
         Image.Image: RGB.
@@ -40,7 +41,8 @@ def draw_bird_eye(view: FrameView, size_px: int, reach_m: float = 50.0) -> Image
     panel = Image.new('RGB', (side, side), PANEL)
     _draw_grid(ImageDraw.Draw(panel), side, reach_m)
     canvas = np.array(panel)
-    order = np.argsort(view.points_lidar_m[:, 2], kind='stable')
+    heights_m = view.points_lidar_m[:, 2]
+    order = np.argsort(heights_m, kind='stable') if by_height else np.arange(len(heights_m))
     uv_px = to_panel_px(view.points_lidar_m[order, :2], view.ahead_yaw, side, reach_m)
     paint_dots(canvas, uv_px, _point_colours(view)[order], size_px=2 * _FINER - 1)
     panel = Image.fromarray(canvas)

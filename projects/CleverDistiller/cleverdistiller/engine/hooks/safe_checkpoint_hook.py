@@ -9,7 +9,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import read_checkpoint, replace_when_complete
+from cleverdistiller.fileio import check_state_dict, read_checkpoint, read_state_dict, replace_when_complete
 
 
 @register_backend('replace_when_complete')
@@ -29,6 +29,8 @@ class SafeCheckpointHook(CheckpointHook):
       newest whole one.
     - Checkpoints hold tensors and plain values only. Before resuming or loading, the file is read with
       ``weights_only=True``; one that needs arbitrary unpickling is refused.
+    - mmengine loads what fits and warns about the rest. Here a checkpoint must fit the whole model to be tested, and
+      its whole backbone to be trained on.
 
     Args:
         max_keep_ckpts (int): At least 2, because mmengine deletes the oldest before it writes the newest.
@@ -59,6 +61,31 @@ class SafeCheckpointHook(CheckpointHook):
             raise InputError(
                 f'checkpoint {path}, which is not a file', 'a checkpoint to start from', 'check --resume or load_from'
             )
+
+    def before_test(self, runner: Runner) -> None:
+        """Refuse to measure a model of which only a part was loaded."""
+        if runner._load_from is not None:
+            self._check_fit(runner, parts=('',))
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuse to train a backbone of which only a part was loaded with ``load_from``."""
+        super().before_train(runner)
+        if runner._load_from is not None and not runner._resume:
+            self._check_fit(runner, parts=('backbone.', 'student.'))
+
+    def _check_fit(self, runner: Runner, parts: tuple[str, ...]) -> None:
+        """Compare the file that was loaded with the model's tensors whose names start with one of ``parts``."""
+        if not os.path.exists(runner._load_from):
+            return  # a remote file, which mmengine has fetched
+        model = runner.model.module if hasattr(runner.model, 'module') else runner.model  # DDP, test-time augmentation
+        wanted, found = model.state_dict(), read_state_dict(runner._load_from)
+        check_state_dict(
+            {name: value for name, value in found.items() if name.startswith(parts)},
+            {name: value for name, value in wanted.items() if name.startswith(parts)},
+            runner._load_from,
+            f'a {type(model).__name__} of this config',
+            'give the config that the checkpoint was trained with; an exported student goes to model.student_weights',
+        )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep plain values: the logger's smoothing windows are objects, some of its values numpy's."""

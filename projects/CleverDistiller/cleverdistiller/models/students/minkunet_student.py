@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import check_state_dict, read_state_dict
+from cleverdistiller.fileio import load_strictly, read_state_dict
 from cleverdistiller.ops.sparse_conv import load_backend, use_algorithm_for
 from cleverdistiller.structures import VoxelGrid
 
@@ -139,19 +139,14 @@ class MinkUNetStudent(BaseModule):
         found = read_state_dict(path)
         if any(key.startswith('student.') for key in found):  # a training checkpoint
             found = {key.removeprefix('student.'): value for key, value in found.items() if key.startswith('student.')}
-        check_state_dict(
+        load_strictly(
+            self,
             found,
-            self.state_dict(),
             path,
-            f'MinkUNetStudent({self.arguments})',
             'build the student with the depth, width, variant and in_channels the file was made '
             'with (its metadata names them)',
+            owner=f'MinkUNetStudent({self.arguments})',
         )
-        # Through our own dict for its layout version: mmdet3d takes a dict without one (safetensors has none)
-        # for spconv 1.x and transposes every kernel.
-        own = self.state_dict()
-        own.update(found)
-        self.load_state_dict(own, strict=True)
 
     def forward(self, voxels: VoxelGrid) -> Tensor:
         """One feature a voxel.

@@ -73,9 +73,6 @@ def view_of_record(root: Path, record: dict, title: str, boxes_lidar_m: np.ndarr
         for name, image in record.get('images', {}).items()
         if image.get('img_path')
     }
-    # x of a nuScenes LiDAR looks right; the record says so, and a record without a pose has its x ahead.
-    lidar2ego = np.array(lidar.get('lidar2ego', np.eye(4)), float)
-    ahead_lidar = lidar2ego[0, :3]  # the car's x axis, seen by the sensor
     return FrameView(
         title=title,
         camera_rows=_rows(cameras),
@@ -84,8 +81,18 @@ def view_of_record(root: Path, record: dict, title: str, boxes_lidar_m: np.ndarr
         class_names=NUSCENES.names,
         boxes_lidar_m=boxes_lidar_m,
         box_names=tuple(box_names),
-        ahead_yaw=math.atan2(ahead_lidar[1], ahead_lidar[0]),
+        ahead_yaw=ahead_yaw(lidar),
     )
+
+
+def ahead_yaw(lidar_points: dict) -> float:
+    """Where the car's front looks in the LiDAR's frame, radians from x to y.
+
+    x of a nuScenes LiDAR looks right; its ``lidar_points`` record says so, and one without a pose has its x ahead.
+    """
+    lidar2ego = np.array(lidar_points.get('lidar2ego', np.eye(4)), float)
+    ahead_lidar = lidar2ego[0, :3]  # the car's x axis, seen by the sensor
+    return math.atan2(ahead_lidar[1], ahead_lidar[0])
 
 
 def _rows(cameras: dict[str, CameraView]) -> tuple[tuple[CameraView, ...], ...]:
