@@ -25,7 +25,7 @@ from cleverdistiller.datasets.waymo_segmentation_files import (
     build_infos,
     prepare_files,
     prepared_frames,
-    record_files,
+    split_record_files,
 )
 from cleverdistiller.errors import InputError
 
@@ -49,22 +49,22 @@ def prepare(
     """
     if workers < 1:
         raise InputError(f'--workers {workers}', '1 or more', 'leave it out')
-    files = {split: record_files(root, split) for split in splits}
+    files = {split: split_record_files(root, split) for split in splits}
     part, parts = shard
     prepare_files([path for paths in files.values() for path in paths][part::parts], out, workers)
-    infos = {}
+    infos, said = {}, []
     for split, sources in files.items():
         frames = {source: prepared_frames(source, out) for source in sources}
         missing = sum(names is None for names in frames.values())
         if missing:
-            print(f'{split}: {missing} of {len(frames)} record files are not prepared yet, so there is no info file')
+            said.append(f'{split}: {missing} of {len(frames)} record files are not prepared yet, so no info file')
             continue
         path = out / f'waymo_infos_{SPLITS[split]}.pkl'
         infos[path] = build_infos(split, frames)
-        bare = sum(not names for names in frames.values())
-        labelled = sum(map(len, frames.values()))
-        print(f'{split}: {labelled} labelled frames in {len(frames)} record files ({bare} have none): {path}')
+        labelled, bare = sum(map(len, frames.values())), sum(not names for names in frames.values())
+        said.append(f'{split}: {labelled} labelled frames in {len(frames)} record files, {bare} with none: {path}')
     write_infos(infos)
+    print(*said, sep='\n')
     if len(infos) < len(files):
         command = shlex.join(['python', 'tools/prepare_waymo_segmentation.py', str(root), '--out', str(out)])
         print(f'once the other shards are done, or instead of them: {command} --splits {" ".join(files)}')

@@ -25,7 +25,7 @@ BYTES_PER_POINT, BYTES_PER_LABEL = 16, 1  # float32 x, y, z, tanh(intensity); ui
 REASON = 'got: '  # how an InputError's text begins
 
 
-def record_files(root: Path, split: str) -> list[Path]:
+def split_record_files(root: Path, split: str) -> list[Path]:
     """The record files of a split, sorted by name.
 
     Args:
