@@ -1,7 +1,7 @@
 # Fine-tuning with every training frame of DAPS-1, 100 epochs.
 _base_ = [
     '../_base_/segmentation_runtime.py', '../_base_/datasets/daps3d_segmentation.py',
-    '../_base_/models/segmentor_minkunet34.py', '../_base_/schedules/transfer_100e.py'
+    '../_base_/models/segmentor_minkunet34.py', '../_base_/schedules/onecycle_100e.py'
 ]
 
 model = dict(num_classes=4)

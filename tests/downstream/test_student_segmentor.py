@@ -3,14 +3,16 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from cleverdistiller.engine.hooks.frozen_backbone_hook import state_dict_hash
-from mmdet3d.registry import MODELS
+from mmdet3d.registry import MODELS, PARAM_SCHEDULERS
 from mmdet3d.structures import Det3DDataSample, PointData
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 
+from cleverdistiller.engine.state_dict_hash import state_dict_hash
 from cleverdistiller.errors import InputError
 from cleverdistiller.models.students import MinkUNetStudent
+from conftest import REPO
 
 K = 5
 STUDENT = dict(type='MinkUNetStudent', depth=14, width=16)
@@ -79,16 +81,17 @@ def test_fine_tuning_moves_the_backbone():
 
 
 def test_head_and_backbone_learn_at_their_own_rates():
-    wrapper = build_optim_wrapper(
-        small_segmentor(),
-        dict(
-            type='OptimWrapper',
-            optimizer=dict(type='AdamW', lr=0.1),
-            paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1), decode_head=dict(lr_mult=2.0))),
-        ),
-    )
-    rates = {round(group['lr'], 6) for group in wrapper.param_groups}
-    assert rates == {0.01, 0.2}
+    cfg = Config.fromfile(REPO / 'configs/segmentation/ft_minkunet34_1_nuscenes.py')
+    keys = 'optim_wrapper.paramwise_cfg.custom_keys'  # as --cfg-options of docs/segmentation.md
+    cfg.merge_from_dict({f'{keys}.backbone.lr_mult': 0.1, f'{keys}.decode_head.lr_mult': 10})
+    model = small_segmentor()
+    options = dict(optimizer=cfg.optim_wrapper.optimizer, paramwise_cfg=cfg.optim_wrapper.paramwise_cfg)
+    wrapper = build_optim_wrapper(model, dict(type='OptimWrapper', **options))
+    rates = {id(parameter): group['lr'] for group in wrapper.param_groups for parameter in group['params']}
+    schedule = PARAM_SCHEDULERS.build(dict(cfg.param_scheduler, optimizer=wrapper, end=10))
+    assert all(rates[id(p)] == pytest.approx(1e-4) for p in model.backbone.parameters())
+    assert all(rates[id(p)] == pytest.approx(1e-2) for p in model.decode_head.parameters())
+    assert max(schedule.get_last_value()) == pytest.approx(100 * min(schedule.get_last_value()))  # the cycle keeps them
 
 
 @pytest.mark.parametrize('mix', [0.0, 1.0])
@@ -141,7 +144,7 @@ def test_every_original_point_gets_its_voxel_s_class():
 
 def test_scans_without_labels_are_predicted():
     frame = scan(0)
-    del frame['data_samples'].gt_pts_seg
+    frame['data_samples'].gt_pts_seg = PointData()  # what Pack3DDetInputs makes of a frame without a mask
     found = small_segmentor().eval().test_step(pseudo_collate([frame]))
     assert len(found[0].pred_pts_seg.pts_semantic_mask) == 400
 
