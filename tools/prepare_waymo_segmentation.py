@@ -15,6 +15,7 @@ by whoever finds all record files of its split prepared. Needs waymo_open_datase
 import argparse
 import os
 import shlex
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from cleverdistiller.datasets.waymo_segmentation_files import (
     split_record_files,
 )
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.provenance import SIMULATION_MARK, is_simulated
 
 MOST_WORKERS = 8  # by default: reading is what takes the time
 
@@ -52,6 +55,9 @@ def prepare(
     files = {split: split_record_files(root, split) for split in splits}
     part, parts = shard
     prepare_files([path for paths in files.values() for path in paths][part::parts], out, workers)
+    if is_simulated(root):  # what is made of it is as simulated as itself
+        with replace_when_complete(out / SIMULATION_MARK) as temporary:
+            shutil.copyfile(root / SIMULATION_MARK, temporary)
     infos, said = {}, []
     for split, sources in files.items():
         frames = {source: prepared_frames(source, out) for source in sources}

@@ -29,6 +29,7 @@ from _packaged import clear_errors
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import load_strictly, read_state_dict, replace_when_complete
 from cleverdistiller.ops.projection import project_points
+from cleverdistiller.provenance import is_simulated
 from cleverdistiller.visualization import (
     FrameView,
     SegmentedFrame,
@@ -39,7 +40,6 @@ from cleverdistiller.visualization import (
 )
 from cleverdistiller.visualization.readers import FORMATS, read_frame
 from cleverdistiller.visualization.readers.info import ahead_yaw
-from cleverdistiller.visualization.readers.read_frame import MARK
 
 KINDS = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=80), '.jpeg': dict(format='JPEG', quality=80)}
 
@@ -161,7 +161,6 @@ def predict_frames(cfg: Config, checkpoint: str, indices: list[int]) -> list[Seg
     model = MODELS.build(cfg.model).eval()
     load_strictly(model, read_state_dict(checkpoint), checkpoint, 'give the config it was trained with')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    simulated = (Path(dataset.data_root) / MARK).is_file()
     frames = []
     for index in indices:
         if not 0 <= index < len(dataset):
@@ -179,7 +178,7 @@ def predict_frames(cfg: Config, checkpoint: str, indices: list[int]) -> list[Seg
             boxes_lidar_m=np.zeros((0, 7)),
             box_names=(),
             ahead_yaw=ahead_yaw(info['lidar_points']),
-            simulated=simulated,
+            simulated=is_simulated(dataset.data_root),
         )
         frames.append(SegmentedFrame(view, sample.pred_pts_seg.pts_semantic_mask.numpy()))
     return frames

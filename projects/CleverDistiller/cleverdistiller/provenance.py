@@ -8,6 +8,13 @@ from pathlib import Path
 
 from cleverdistiller.fileio import replace_when_complete
 
+SIMULATION_MARK = 'simulation.json'  # tools/simulate.py leaves it in the roots that it makes
+
+
+def is_simulated(root: str | Path) -> bool:
+    """Whether a folder of data was simulated, or made from simulated data."""
+    return (Path(root) / SIMULATION_MARK).is_file()
+
 
 def versions() -> dict[str, str]:
     """Versions of the packages that a number depends on."""

@@ -25,11 +25,11 @@ from tqdm import tqdm
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.provenance import SIMULATION_MARK
 from cleverdistiller.simulation.sensors.recording import simulate_frame
 from cleverdistiller.simulation.world.scene import Scene
 from cleverdistiller.simulation.writers import FORMATS, Writer, writer_class
 
-MANIFEST = 'simulation.json'
 PROGRESS = '.simulation'  # one record a finished frame, until all are
 STOP = 'stop'  # tells the workers to
 DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
@@ -117,10 +117,10 @@ def _is_complete(wanted: SimulatedSet, out: Path) -> bool:
         return False
     if not out.is_dir():
         raise InputError(f'{out}, which is a file', 'a folder', 'choose another --out')
-    if all(path.match(f'.{MANIFEST}.*.tmp') for path in out.iterdir()):
+    if all(path.match(f'.{SIMULATION_MARK}.*.tmp') for path in out.iterdir()):
         return False  # empty, but for the manifest of a run that was killed while it wrote that
     try:
-        found = json.loads((out / MANIFEST).read_text())
+        found = json.loads((out / SIMULATION_MARK).read_text())
     except (FileNotFoundError, ValueError):
         found = {}
     found = found if isinstance(found, dict) else {}
@@ -217,7 +217,7 @@ def _record_path(out: Path, scene: int, frame: int) -> Path:
 
 
 def _write_manifest(wanted: SimulatedSet, out: Path, complete: bool) -> None:
-    with replace_when_complete(out / MANIFEST) as temporary:
+    with replace_when_complete(out / SIMULATION_MARK) as temporary:
         temporary.write_text(json.dumps(dict(wanted.manifest, complete=complete), indent=2) + '\n')
 
 

@@ -7,9 +7,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 from torch.utils.data import Dataset
 
-from cleverdistiller.provenance import versions, write_results
-
-SIMULATION_MARK = 'simulation.json'  # tools/simulate.py leaves it in the roots that it makes
+from cleverdistiller.provenance import is_simulated, versions, write_results
 
 
 @HOOKS.register_module()
@@ -59,7 +57,7 @@ class WriteResultsHook(Hook):
         made_from = dict(
             config=runner.cfg.filename, checkpoint=self.checkpoint, epoch=epoch, **training, versions=versions()
         )
-        if _is_simulated(scored):
+        if is_simulated(getattr(scored, 'data_root', None) or ''):
             made_from['simulated'] = True
         write_results(Path(runner.work_dir) / name, metrics, made_from)
 
@@ -72,8 +70,3 @@ def _training(runner: Runner) -> dict:
     said = {key: model[key] for key in ('student_weights',) if key in model}
     said |= {key: frames[key] for key in ('ann_file', 'frame_list') if key in frames}
     return dict(seed=runner.seed, **said)
-
-
-def _is_simulated(dataset: Dataset) -> bool:
-    root = getattr(dataset, 'data_root', None)
-    return root is not None and (Path(root) / SIMULATION_MARK).is_file()

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.provenance import is_simulated
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.readers.files import record_files
 
@@ -18,7 +19,6 @@ FORMATS: dict[str, tuple[Callable[[Path], bool], str]] = dict(
     waymo=(lambda root: bool(record_files(root)), '*.tfrecord or */*.tfrecord'),
     info=(lambda root: root.suffix == '.pkl' or any(root.glob('*.pkl')), "an mmdet3d v2 info file '*.pkl'"),
 )
-MARK = 'simulation.json'  # tools/simulate.py leaves it in the roots that it makes
 
 
 def read_frame(root: str | Path, index: int, format: str = 'auto', version: str | None = None) -> FrameView:
@@ -50,7 +50,7 @@ def read_frame(root: str | Path, index: int, format: str = 'auto', version: str 
     view = import_module(f'cleverdistiller.visualization.readers.{format}').read(root, index, **options)
     # A part of a root (one record, one info file, a split's folder) is as simulated as the root.
     folders = [root, *root.resolve().parents[:2]]
-    return replace(view, simulated=any((folder / MARK).is_file() for folder in folders))
+    return replace(view, simulated=any(map(is_simulated, folders)))
 
 
 def detect_format(root: Path) -> str:
