@@ -1,4 +1,3 @@
-import copy
 from pathlib import PurePath
 from typing import ClassVar
 
@@ -90,7 +89,7 @@ class SegmentationDataset(SeededSamples, Seg3DDataset):
         if self.frame_list is not None:
             chosen = FrameList.read(self.frame_list).rows(self.name, ids, self.ann_file)
         return [
-            dict(self.parse_data_info(copy.deepcopy(records[i])), frame_id=ids[i])
+            dict(self.parse_data_info(_scan_alone(records[i])), frame_id=ids[i])
             for i in chosen
             for _ in range(self.repeat)
         ]
@@ -98,3 +97,9 @@ class SegmentationDataset(SeededSamples, Seg3DDataset):
     def parse_data_info(self, info: dict) -> dict:
         """Join the paths with their folders, and bring the classes along for :class:`LoadPointLabels`."""
         return dict(super().parse_data_info(info), label_set=self.labels)
+
+
+def _scan_alone(record: dict) -> dict:
+    """A copy without cameras, sweeps and boxes: mmengine copies the record of every sample that is drawn."""
+    kept = {key: record[key] for key in record.keys() - {'images', 'lidar_sweeps', 'instances', 'cam_instances'}}
+    return dict(kept, lidar_points=dict(record['lidar_points']))
