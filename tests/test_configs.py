@@ -114,13 +114,15 @@ def test_a_submission_or_test_pipeline_differs_from_training_only_where_it_must(
     if leaf.stem.startswith('submission'):
         steps.remove('LoadPointLabels')
     assert [step.type for step in cfg.test_dataloader.dataset.pipeline] == steps
+    assert [step.type for step in cfg.tta_pipeline] == [*steps[:-1], 'TestTimeAug']
     assert cfg.test_dataloader.dataset.pipeline[0] == cfg.tta_pipeline[0] == cfg.train_dataloader.dataset.pipeline[0]
 
 
-ONE_A_DATASET = [leaf for leaf in TRANSFER if leaf.stem.startswith('ft') and leaf.stem.split('_')[2] in ('1', '50')]
+# One of each dataset, and all that run on simulated data.
+STEPPED = [leaf for leaf in TRANSFER if 'demo' in leaf.parts or leaf.stem.split('_')[2] in ('1', '50')]
 
 
-@pytest.mark.parametrize('leaf', [leaf for leaf in ONE_A_DATASET if 'demo' not in leaf.parts], ids=name_of)
+@pytest.mark.parametrize('leaf', STEPPED, ids=name_of)
 def test_a_transfer_steps_and_predicts_on_a_cpu_at_reduced_size(leaf, tmp_path):
     cfg = Config.fromfile(leaf)
     write_labelled_scans(tmp_path, cfg.train_dataloader.dataset, count=2)

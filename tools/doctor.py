@@ -78,7 +78,7 @@ def check_device() -> torch.device:
         "an NVIDIA driver is installed but torch cannot use it: match torch's CUDA to the driver"
         if driver
         else 'use a machine with an NVIDIA GPU for real runs; configs/pretrain/keyframe.py '
-        'works here (configs with AMP need --cfg-options optim_wrapper.type=OptimWrapper)',
+        'and configs/demo work here (other configs train in half precision: replace optim_wrapper as these do)',
     )
     return torch.device('cpu')
 

@@ -23,7 +23,9 @@ from cleverdistiller.datasets.nuscenes_index import (
     SPLITS,
     build_infos,
     check_tables,
+    mask_fault,
     mask_files,
+    masked_sweeps,
     named_files,
     open_nuscenes,
     row_bytes,
@@ -59,6 +61,9 @@ def prepare(
     nusc = open_nuscenes(root, version)
     samples = split_samples(nusc)
     check_files(root, named_files(nusc, chain(*samples.values()), max_sweeps), 'sweeps and images')
+    masks = masked_sweeps(nusc)
+    faults = find_faults(masks, lambda mask: mask_fault(root, mask, masks[mask]), 'masks against sweeps')
+    refuse_faults(root, faults, len(masks))
     infos = {
         Path(out or root) / f'{prefix}_infos_{split}.pkl': build_infos(
             nusc, tqdm(rows, desc=f'{split} frames', unit='frame'), max_sweeps

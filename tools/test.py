@@ -1,6 +1,6 @@
 """Evaluate a checkpoint: mmdet3d's own packaged ``tools/test.py``, with one clear error for bad input.
 
-python tools/test.py CONFIG CHECKPOINT [--work-dir DIR] [--cfg-options KEY=VALUE ...]
+python tools/test.py CONFIG CHECKPOINT [--tta] [--work-dir DIR] [--launcher pytorch] [--cfg-options KEY=VALUE ...]
 """
 
 from _packaged import run_packaged_tool

@@ -153,12 +153,13 @@ def predict_frames(cfg: Config, checkpoint: str, indices: list[int]) -> list[Seg
     """
     from mmdet3d.registry import DATASETS, MODELS
     from mmengine.dataset import pseudo_collate
+    from mmengine.device import get_device
 
     if cfg.model.type != 'StudentSegmentor':
         raise InputError(
             f'a config whose model is a {cfg.model.type}', 'a segmentor', 'use one of configs/segmentation'
         )
-    model = MODELS.build(cfg.model).eval()
+    model = MODELS.build(cfg.model).eval().to(get_device())
     load_strictly(model, read_state_dict(checkpoint), checkpoint, 'give the config it was trained with')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     frames = []
@@ -180,7 +181,7 @@ def predict_frames(cfg: Config, checkpoint: str, indices: list[int]) -> list[Seg
             ahead_yaw=ahead_yaw(info['lidar_points']),
             simulated=is_simulated(dataset.data_root),
         )
-        frames.append(SegmentedFrame(view, sample.pred_pts_seg.pts_semantic_mask.numpy()))
+        frames.append(SegmentedFrame(view, sample.pred_pts_seg.pts_semantic_mask.cpu().numpy()))
     return frames
 
 

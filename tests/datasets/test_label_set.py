@@ -65,6 +65,10 @@ def parse(text: str) -> tuple[dict[int, int], list[str]]:
     return classes, names
 
 
+def test_a_set_without_ignored_ids_knows_its_largest():
+    assert LabelSet(dict(road=(1, 7), car=(4,)), ignored=(), dtype='uint8').max_raw_id == 7
+
+
 def test_every_set_has_a_table():
     sets = {name for name, value in vars(label_set).items() if isinstance(value, LabelSet)}
     assert sets == TABLES.keys()  # ScribbleKITTI uses SemanticKITTI's

@@ -183,6 +183,13 @@ def test_loads_as_mmdet3d_datasets(prepare, root):
     assert Path(frame['pts_semantic_mask_path']).is_file()
 
 
+def test_a_mask_of_another_length_than_its_sweep_is_named(prepare, root):
+    mask = next((root / 'lidarseg/v1.0-mini').glob('*.bin'))
+    mask.write_bytes(mask.read_bytes()[:-3])
+    with pytest.raises(InputError, match=rf'1 bad files(?s:.*){mask.name} \(2877 labels for 2880 points\)'):
+        prepare()
+
+
 def test_no_lidarseg_no_mask(prepare, root):
     (root / 'v1.0-mini' / 'lidarseg.json').unlink()
     shutil.rmtree(root / 'lidarseg')

@@ -189,6 +189,13 @@ def test_a_bad_row_of_a_list_is_told(tmp_path, row):
         find_scans(LAYOUTS['rellis3d'], tmp_path)
 
 
+def test_a_scan_in_two_splits_is_refused(tmp_path):
+    for split, rows in dict(train='a b\nc d\n', val='c d\n', test='e f\n').items():
+        (tmp_path / f'pt_{split}.lst').write_text(rows)
+    with pytest.raises(InputError, match=r'/c, listed in train and in val'):
+        find_scans(LAYOUTS['rellis3d'], tmp_path)
+
+
 def test_a_list_that_is_not_text_is_told(tmp_path):
     write_scan_root('rellis3d', tmp_path)
     (tmp_path / 'pt_val.lst').write_bytes(bytes(range(128, 256)))

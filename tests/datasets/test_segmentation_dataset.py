@@ -201,6 +201,21 @@ def test_a_nuscenes_record_without_its_token_or_scan_is_told(tmp_path, key):
     assert 'tools/prepare_nuscenes.py' in str(refused.value)
 
 
+def test_scribblekitti_does_not_read_dense_labels_by_mistake(tmp_path):
+    infos = mmengine.load(write_set(tmp_path))
+    mmengine.dump(dict(infos, metainfo=dict(dataset='semantickitti')), tmp_path / 'infos.pkl')
+    with pytest.raises(InputError, match=r'infos\.pkl of semantickitti for scribblekitti'):
+        build(tmp_path, 'ScribbleKittiSegmentation')
+    assert len(build(tmp_path)) == 4
+
+
+@pytest.mark.parametrize('option', [dict(metainfo=dict(classes=('road', 'car'))), dict(ignore_index=255)], ids=str)
+def test_other_classes_than_the_set_s_own_are_refused(tmp_path, option):
+    write_set(tmp_path)
+    with pytest.raises(InputError, match='LabelSet'):
+        build(tmp_path, **option)
+
+
 def test_one_damaged_label_stops_with_its_name(tmp_path):
     write_set(tmp_path)
     (tmp_path / '04/labels/000001.label').write_bytes(bytes(8))

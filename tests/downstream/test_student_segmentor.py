@@ -8,6 +8,7 @@ from mmdet3d.structures import Det3DDataSample, PointData
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
+from safetensors.torch import save_file
 
 from cleverdistiller.engine.state_dict_hash import state_dict_hash
 from cleverdistiller.errors import InputError
@@ -159,6 +160,17 @@ def test_an_exported_student_is_loaded_before_training_and_not_needed_for_testin
     model = small_segmentor(student_weights='required')  # builds: a test checkpoint brings all weights
     with pytest.raises(InputError, match='student_weights=FILE'):
         model.init_weights()
+
+
+def test_a_student_of_another_grid_is_refused_unless_that_is_wanted(tmp_path):
+    weights = MinkUNetStudent(depth=14, width=16).state_dict()
+    paths = tmp_path / 'student.pth', tmp_path / 'student.safetensors'
+    torch.save(dict(meta=dict(voxel_size_m='0.1'), state_dict=weights), paths[0])
+    save_file(dict(weights), paths[1], metadata=dict(voxel_size_m='0.1'))
+    for path in map(str, paths):
+        with pytest.raises(InputError, match=r'voxels of 0\.1 m, for voxels of 0\.5 m'):
+            small_segmentor(student_weights=path).init_weights()
+        small_segmentor(student_weights=path, allow_other_voxel_size=True).init_weights()
 
 
 def test_missing_or_misshapen_backbone_keys_stop_the_run_by_name(tmp_path):

@@ -2,6 +2,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.model import BaseModel, BaseTTAModel
+from mmengine.registry import MODEL_WRAPPERS
+from torch import nn
 
 from cleverdistiller.engine.hooks import SafeCheckpointHook
 from cleverdistiller.errors import InputError
@@ -43,3 +46,45 @@ def test_a_missing_checkpoint_is_named(tmp_path):
 def test_one_kept_checkpoint_is_refused():
     with pytest.raises(InputError, match='at least 2'):
         SafeCheckpointHook(max_keep_ckpts=1)
+
+
+class _Views(BaseTTAModel):
+    def merge_preds(self, data_samples_list):
+        return data_samples_list
+
+
+@pytest.mark.parametrize('views', [False, True], ids=['plain', 'test-time augmentation'])
+@pytest.mark.parametrize('wrapped', [False, True], ids=['one process', 'several'])
+def test_what_is_tested_must_have_been_loaded_as_a_whole(tmp_path, views, wrapped):
+    whole = _Small()
+    model = _Views(whole) if views else whole
+    if wrapped:
+        model = _Wrapper(model)
+    runner = SimpleNamespace(model=model, _load_from='epoch_1.pth', _resume=False)
+    hook = SafeCheckpointHook()
+    hook.after_load_checkpoint(runner, dict(state_dict=whole.state_dict()))
+    hook.before_test(runner)
+    part = {name: value for name, value in whole.state_dict().items() if 'bias' not in name}
+    hook.after_load_checkpoint(runner, dict(state_dict=part))
+    with pytest.raises(InputError, match=r'epoch_1\.pth(?s:.*)backbone\.bias, head\.bias'):
+        hook.before_test(runner)
+
+
+class _Small(BaseModel):
+    """A backbone and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.head = nn.Linear(2, 2), nn.Linear(2, 2)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return inputs
+
+
+@MODEL_WRAPPERS.register_module()
+class _Wrapper(nn.Module):
+    """What DDP is to the runner."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module

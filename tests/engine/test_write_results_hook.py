@@ -51,6 +51,7 @@ def test_validation_leaves_numbers_and_their_origin(finished):
         student_weights='student.pth',
         ann_file='train.pkl',
         frame_list='uniform0_1.json',
+        scored=dict(dataset='Scans', ann_file=None, frame_list=None, frames=2),
     )
 
 

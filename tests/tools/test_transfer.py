@@ -58,7 +58,9 @@ def test_probing_keeps_the_backbone_and_writes_its_scores(probed, student):
     assert all(torch.equal(trained[f'backbone.{name}'], value) for name, value in exported.items())
     results = json.loads((probed / 'val_results.json').read_text())
     assert 0 < results['seg/miou'] <= 1 and results['made_from']['student_weights'] == str(student)
-    assert results['made_from']['epoch'] == 3
+    made_from = results['made_from']
+    assert made_from['epoch'] == 3 and made_from['frozen'] is True
+    assert made_from['scored']['frames'] == 2 and made_from['scored']['dataset'] == 'SemanticKittiSegmentation'
 
 
 def test_testing_repeats_the_validation_and_needs_no_student_file(probed, config, tmp_path):
@@ -96,6 +98,12 @@ def refused(capsys, script, *arguments) -> str:
 def test_without_a_student_the_run_asks_for_one(config, tmp_path, capsys):
     said = refused(capsys, REPO / 'tools' / 'train.py', config, '--work-dir', tmp_path)
     assert 'model.student_weights=FILE' in said and not list(tmp_path.glob('*.pth'))
+
+
+def test_a_wrong_number_of_classes_stops_before_training(config, student, tmp_path):
+    options = (f'model.student_weights={student}', 'model.num_classes=18')
+    with pytest.raises(AssertionError, match='num_classes'):
+        train(config, tmp_path, '--cfg-options', *options)
 
 
 def test_a_checkpoint_of_another_model_is_not_scored(config, student, tmp_path, capsys):

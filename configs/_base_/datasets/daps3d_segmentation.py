@@ -1,4 +1,5 @@
 # DAPS-1 of DAPS-3D. Index: tools/prepare_segmentation.py daps3d
+# Its intensity's scale is documented nowhere and taken as it is: look at yours before you trust intensity_scale=1.
 _base_ = './segmentation.py'
 data_root = 'data/daps3d/daps-1/'
 

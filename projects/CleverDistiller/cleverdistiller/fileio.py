@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -99,6 +99,26 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f'{path} with the keys {sorted(map(str, content))[:5]}', 'named tensors', "save the model's state_dict()"
         )
     return tensors
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What an exported student says about itself; empty for a file that says nothing.
+
+    Args:
+        path (str | Path): See :func:`read_checkpoint`.
+
+    Returns:
+        dict[str, str]: Such as ``voxel_size_m``, ``seed`` and ``config``.
+
+    Raises:
+        InputError: See :func:`read_checkpoint`.
+    """
+    content = read_checkpoint(path)
+    if Path(path).suffix == '.safetensors':
+        with safe_open(Path(path).expanduser(), 'pt') as file:
+            return file.metadata() or {}
+    meta = content.get('meta')
+    return meta if isinstance(meta, dict) else {}
 
 
 def check_state_dict(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -18,14 +19,13 @@ class LabelSet:
         raw_ids (dict[str, tuple[int, ...]]): Class name to the raw ids that count as it. The first is the one that
             benchmark servers want back. All other ids are ignored.
         ignored (tuple[int, ...]): The ids that the dataset documents and does not score.
-        dtype (str): numpy's name of a label file's rows.
-        id_bits (int): So many lower bits of a row are the class; the others, an instance, are dropped.
+        dtype (str): numpy's name of a label file's rows. Of unsigned ones the lower 16 bits are the class; the others,
+            an instance, are dropped.
     """
 
     raw_ids: dict[str, tuple[int, ...]]
     ignored: tuple[int, ...]
     dtype: str
-    id_bits: int = 16
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ class LabelSet:
     @property
     def max_raw_id(self) -> int:
         """The largest id that the dataset documents; a larger one means that a file is of something else."""
-        return max(max(map(max, self.raw_ids.values())), *self.ignored)
+        return max(chain(self.ignored, *self.raw_ids.values()))
 
     @cached_property
     def table(self) -> np.ndarray:
@@ -57,7 +57,7 @@ class LabelSet:
 
     def ids_of(self, rows: np.ndarray) -> np.ndarray:
         """(N,) raw ids in the rows of a label file, without their instances."""
-        return rows & ((1 << self.id_bits) - 1) if rows.dtype.kind == 'u' else rows
+        return rows & (_EVERY_ID - 1) if rows.dtype.kind == 'u' else rows
 
     def decode(self, raw: np.ndarray, unlabelled: int | None = None) -> np.ndarray:
         """Classes of raw ids.

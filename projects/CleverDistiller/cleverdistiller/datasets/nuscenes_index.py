@@ -133,6 +133,25 @@ def named_files(nusc: NuScenes, samples: Iterable[dict], max_sweeps: int) -> dic
     return files
 
 
+def masked_sweeps(nusc: NuScenes) -> dict[str, str]:
+    """Each lidarseg mask to its sweep, files below the root; empty where there is no lidarseg table.
+
+    Raises:
+        InputError: If the tables do not belong together.
+    """
+    with _damage_as_input_error(nusc.dataroot, nusc.version):
+        return {
+            mask['filename']: nusc.get('sample_data', mask['sample_data_token'])['filename']
+            for mask in getattr(nusc, 'lidarseg', [])
+        }
+
+
+def mask_fault(root: str | Path, mask: str, sweep: str) -> str | None:
+    """Say what is wrong with a mask beside its whole sweep: other than one byte for each point."""
+    labels, points = osp.getsize(Path(root) / mask), osp.getsize(Path(root) / sweep) // BYTES_PER_POINT
+    return None if labels == points else f'{labels} labels for {points} points'
+
+
 def row_bytes(kind: str) -> int:
     """What the size of a file of that kind must be a multiple of."""
     return BYTES_PER_POINT if kind in (KEYFRAME_SWEEP, OTHER_SWEEP) else 1

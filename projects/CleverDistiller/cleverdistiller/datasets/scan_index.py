@@ -136,18 +136,34 @@ def find_scans(layout: Layout, root: Path, partial: bool = False) -> dict[str, l
         root may lack and does.
 
     Raises:
-        InputError: If a sequence or a list is missing or empty, or if a list cannot be read.
+        InputError: If a sequence or a list is missing or empty, if a list cannot be read, or names a scan twice.
     """
     wanted = {split: layout.sources(split) for split in layout.splits}
     there = {split: [source for source in sources if (root / source).exists()] for split, sources in wanted.items()}
     if not (partial and there['train']):
         needed = [split for split in wanted if there[split] or split not in layout.optional]
         _refuse_missing(root, [source for split in needed for source in wanted[split] if source not in there[split]])
-    return {
+    found = {
         split: sorted(chain.from_iterable(_read(layout, root, split, source) for source in sources), key=_order)
         for split, sources in there.items()
         if sources
     }
+    _refuse_repeated(root, found)
+    return found
+
+
+def _refuse_repeated(root: Path, found: Mapping[str, list[LabelledScan]]) -> None:
+    """A scan in two splits would be scored on what was trained."""
+    seen: dict[str, str] = {}
+    for split, scans in found.items():
+        for frame in scans:
+            if frame.scan in seen:
+                raise InputError(
+                    f'{root / frame.scan}, listed in {seen[frame.scan]} and in {split}',
+                    'each scan once, in one split',
+                    "download the set's lists again; nothing was written",
+                )
+            seen[frame.scan] = split
 
 
 def _refuse_missing(root: Path, missing: list[str]) -> None:

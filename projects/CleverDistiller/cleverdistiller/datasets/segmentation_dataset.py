@@ -3,6 +3,7 @@ from typing import ClassVar
 
 import numpy as np
 from mmdet3d.datasets import Seg3DDataset
+from mmdet3d.registry import DATASETS
 
 from cleverdistiller.datasets.frame_list import FrameList
 from cleverdistiller.datasets.info_file import read_infos
@@ -25,8 +26,8 @@ class SegmentationDataset(SeededSamples, Seg3DDataset):
             ``test_mode``, ...).
 
     Raises:
-        InputError: If the info file is missing, of another version or empty, if a record lacks its scan, or if the
-            frame list is of other frames.
+        InputError: If the info file is missing, of another version or set, or empty, if a record lacks its scan, if the
+            frame list is of other frames, or for other classes than the set's.
     """
 
     name: ClassVar[str]
@@ -45,6 +46,16 @@ class SegmentationDataset(SeededSamples, Seg3DDataset):
     ) -> None:
         self.frame_list = frame_list
         self.repeat = repeat
+        classes = tuple((metainfo or {}).get('classes', self.labels.names))
+        if (classes, kwargs.get('ignore_index') or self.labels.ignore_index) != (
+            self.labels.names,
+            self.labels.ignore_index,
+        ):
+            raise InputError(
+                f'classes {classes} and ignore_index {kwargs.get("ignore_index")} for {self.name}',
+                f'its own {self.labels.names} and {self.labels.ignore_index}',
+                'leave them out; for other classes write a dataset with its own LabelSet (docs/extending.md)',
+            )
         super().__init__(
             data_root=data_root,
             ann_file=ann_file,
@@ -73,7 +84,15 @@ class SegmentationDataset(SeededSamples, Seg3DDataset):
         return self.labels.table
 
     def load_data_list(self) -> list[dict]:
-        records = read_infos(self.ann_file, self.index_tool)['data_list']
+        infos = read_infos(self.ann_file, self.index_tool)
+        records, made_for = infos['data_list'], infos['metainfo'].get('dataset')
+        # SemanticKITTI and ScribbleKITTI differ in nothing but the label files. Other tools give the set other names.
+        if made_for != self.name and made_for in _names():
+            raise InputError(
+                f'{self.ann_file} of {made_for} for {self.name}',
+                f'an info file of {self.name}',
+                f'set ann_file, or make one with {self.index_tool}',
+            )
         try:
             ids = [self.frame_id(record) for record in records]
             for record in records:
@@ -97,6 +116,11 @@ class SegmentationDataset(SeededSamples, Seg3DDataset):
     def parse_data_info(self, info: dict) -> dict:
         """Join the paths with their folders, and bring the classes along for :class:`LoadPointLabels`."""
         return dict(super().parse_data_info(info), label_set=self.labels)
+
+
+def _names() -> set[str]:
+    classes = (cls for cls in DATASETS.module_dict.values() if isinstance(cls, type))
+    return {cls.name for cls in classes if issubclass(cls, SegmentationDataset)}
 
 
 def _scan_alone(record: dict) -> dict:

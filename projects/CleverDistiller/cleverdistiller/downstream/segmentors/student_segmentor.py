@@ -6,6 +6,7 @@ from mmdet3d.registry import MODELS
 from torch import Tensor, nn
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import read_metadata
 from cleverdistiller.ops.voxelize import devoxelize
 from cleverdistiller.structures import SegmentationInputs
 
@@ -30,6 +31,7 @@ class StudentSegmentor(Base3DSegmentor):
         frozen (bool): Train the head alone.
         bn_train_in_lp (bool): Let a frozen backbone's BatchNorm see batches all the same, as some published code does;
             its statistics drift. For comparison only.
+        allow_other_voxel_size (bool): Take a student that was distilled on another grid.
         data_preprocessor (dict | None): :class:`SegmentationDataPreprocessor`.
 
     Raises:
@@ -45,6 +47,7 @@ class StudentSegmentor(Base3DSegmentor):
         student_weights: str | None = REQUIRED,
         frozen: bool = False,
         bn_train_in_lp: bool = False,
+        allow_other_voxel_size: bool = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -57,6 +60,7 @@ class StudentSegmentor(Base3DSegmentor):
         self.student_weights = student_weights
         self.frozen = frozen
         self.bn_train_in_lp = bn_train_in_lp
+        self.allow_other_voxel_size = allow_other_voxel_size
         self.backbone = MODELS.build(backbone).requires_grad_(not frozen)
         self.decode_head = MODELS.build(
             dict(decode_head, in_channels=self.backbone.out_channels, out_channels=num_classes)
@@ -70,10 +74,23 @@ class StudentSegmentor(Base3DSegmentor):
             raise InputError(
                 'no student weights',
                 'an exported student to transfer (student.pth or student.safetensors)',
-                '--cfg-options model.student_weights=FILE; model.student_weights=None trains the random baseline',
+                '--cfg-options model.student_weights=FILE, with --resume too; model.student_weights=None trains the '
+                'random baseline',
             )
         if self.student_weights is not None:
+            self._check_voxel_size()
             self.backbone.load_weights(self.student_weights)
+
+    def _check_voxel_size(self) -> None:
+        """Features change with the grid, and nothing else would tell that a student saw another one."""
+        made_with, here = read_metadata(self.student_weights).get('voxel_size_m'), self.data_preprocessor.voxel_size_m
+        if made_with is not None and float(made_with) != here and not self.allow_other_voxel_size:
+            raise InputError(
+                f'{self.student_weights}, distilled on voxels of {made_with} m, for voxels of {here} m',
+                'the same voxels',
+                f'--cfg-options model.data_preprocessor.voxel_size_m={made_with}, or, on purpose, '
+                'model.allow_other_voxel_size=True',
+            )
 
     def train(self, mode: bool = True) -> 'StudentSegmentor':
         """Frozen stays frozen, whoever calls."""

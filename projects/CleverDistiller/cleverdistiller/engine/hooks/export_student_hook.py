@@ -5,10 +5,10 @@ import torch
 from mmdet3d.registry import HOOKS
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from safetensors.torch import save_file
 
+from cleverdistiller.engine.unwrapped import unwrapped
 from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.provenance import versions
 
@@ -32,7 +32,7 @@ class ExportStudentHook(Hook):
 
     @master_only
     def after_train(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner)
         state_dict = model.student.state_dict()  # an OrderedDict that knows the layout version of its kernels
         for name, tensor in state_dict.items():
             state_dict[name] = tensor.detach().cpu().contiguous()

@@ -1,17 +1,18 @@
 from mmdet3d.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from cleverdistiller.engine.state_dict_hash import state_dict_hash
+from cleverdistiller.engine.unwrapped import unwrapped
 
 
 @HOOKS.register_module()
 class FrozenBackboneHook(Hook):
     """Prove that linear probing left the backbone as it was, BatchNorm statistics included.
 
-    Compares the SHA-256 of ``model.backbone`` before and after training (a resumed run: after resuming). Does nothing
-    unless ``model.frozen``. With ``model.bn_train_in_lp`` a change is expected and logged.
+    Compares the SHA-256 of ``model.backbone`` before and after training; checkpoints carry the first along, so that a
+    resumed run compares with the start of the interrupted one. Does nothing unless ``model.frozen``. With
+    ``model.bn_train_in_lp`` a change is expected and logged.
 
     Raises:
         RuntimeError: If a frozen backbone changed.
@@ -20,14 +21,22 @@ class FrozenBackboneHook(Hook):
     def __init__(self) -> None:
         self.before: str | None = None
 
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if runner._resume:
+            self.before = checkpoint.get('meta', {}).get('frozen_backbone_sha256')
+
     def before_train(self, runner: Runner) -> None:
-        model = _unwrapped(runner)
-        self.before = state_dict_hash(model.backbone) if model.frozen else None
+        model = unwrapped(runner)
+        if model.frozen and self.before is None:
+            self.before = state_dict_hash(model.backbone)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        checkpoint['meta']['frozen_backbone_sha256'] = self.before
 
     def after_train(self, runner: Runner) -> None:
         if self.before is None:
             return
-        model = _unwrapped(runner)
+        model = unwrapped(runner)
         after = state_dict_hash(model.backbone)
         if after == self.before:
             runner.logger.info(f'backbone unchanged, sha256 {after}')
@@ -37,7 +46,3 @@ class FrozenBackboneHook(Hook):
             raise RuntimeError(
                 f'the frozen backbone changed in training: sha256 {self.before}, now {after}; this is no linear probing'
             )
-
-
-def _unwrapped(runner: Runner):
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

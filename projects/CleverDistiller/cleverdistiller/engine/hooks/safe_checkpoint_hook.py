@@ -8,8 +8,9 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from cleverdistiller.engine.unwrapped import unwrapped
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import check_state_dict, read_checkpoint, read_state_dict, replace_when_complete
+from cleverdistiller.fileio import check_state_dict, read_checkpoint, replace_when_complete
 
 
 @register_backend('replace_when_complete')
@@ -49,6 +50,7 @@ class SafeCheckpointHook(CheckpointHook):
             )
         kwargs.setdefault('backend_args', dict(backend='replace_when_complete'))
         super().__init__(*args, max_keep_ckpts=max_keep_ckpts, **kwargs)
+        self._loaded: dict | None = None
 
     def before_run(self, runner: Runner) -> None:
         """Check the file that the runner is about to unpickle."""
@@ -62,26 +64,29 @@ class SafeCheckpointHook(CheckpointHook):
                 f'checkpoint {path}, which is not a file', 'a checkpoint to start from', 'check --resume or load_from'
             )
 
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep the weights that mmengine is about to load for a moment."""
+        self._loaded = checkpoint.get('state_dict', checkpoint)
+
     def before_test(self, runner: Runner) -> None:
         """Refuse to measure a model of which only a part was loaded."""
-        if runner._load_from is not None:
-            self._check_fit(runner, parts=('',))
+        self._check_fit(runner, parts=('',))
 
     def before_train(self, runner: Runner) -> None:
         """Refuse to train a backbone of which only a part was loaded with ``load_from``."""
         super().before_train(runner)
-        if runner._load_from is not None and not runner._resume:
+        if not runner._resume:
             self._check_fit(runner, parts=('backbone.', 'student.'))
 
     def _check_fit(self, runner: Runner, parts: tuple[str, ...]) -> None:
-        """Compare the file that was loaded with the model's tensors whose names start with one of ``parts``."""
-        if not os.path.exists(runner._load_from):
-            return  # a remote file, which mmengine has fetched
-        model = runner.model.module if hasattr(runner.model, 'module') else runner.model  # DDP, test-time augmentation
-        wanted, found = model.state_dict(), read_state_dict(runner._load_from)
+        """Compare what was loaded with the model's tensors whose names start with one of ``parts``."""
+        found, self._loaded = self._loaded, None
+        if found is None:
+            return
+        model = unwrapped(runner)
         check_state_dict(
             {name: value for name, value in found.items() if name.startswith(parts)},
-            {name: value for name, value in wanted.items() if name.startswith(parts)},
+            {name: value for name, value in model.state_dict().items() if name.startswith(parts)},
             runner._load_from,
             f'a {type(model).__name__} of this config',
             'give the config that the checkpoint was trained with; an exported student goes to model.student_weights',

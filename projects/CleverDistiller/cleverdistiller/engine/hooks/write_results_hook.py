@@ -18,9 +18,10 @@ class WriteResultsHook(Hook):
     a test with test-time augmentation, which is to be reported apart.
 
     ``made_from`` holds ``config``, ``checkpoint`` (that the run started or resumed from), ``epoch``, ``seed``,
-    ``student_weights``, ``ann_file`` and ``frame_list`` of the training set, ``versions``, and ``simulated`` if the
-    scored data are. A checkpoint carries those of its training along, so that a test tells how its weights came to
-    be, whatever the config of the test says.
+    ``student_weights``, ``frozen`` and ``bn_train_in_lp`` of the model, ``ann_file`` and ``frame_list`` of the training
+    set, ``scored`` (class, info file and number of frames of the set that was scored), ``versions``, and ``simulated``
+    if the scored data are. A checkpoint carries those of its training along, so that a test tells how its weights came
+    to be, whatever the config of the test says.
     """
 
     def __init__(self) -> None:
@@ -55,7 +56,17 @@ class WriteResultsHook(Hook):
         else:
             epoch, training = self.epoch, self.training or _training(runner)
         made_from = dict(
-            config=runner.cfg.filename, checkpoint=self.checkpoint, epoch=epoch, **training, versions=versions()
+            config=runner.cfg.filename,
+            checkpoint=self.checkpoint,
+            epoch=epoch,
+            **training,
+            scored=dict(
+                dataset=type(scored).__name__,
+                ann_file=getattr(scored, 'ann_file', None),
+                frame_list=getattr(scored, 'frame_list', None),
+                frames=len(scored),
+            ),
+            versions=versions(),
         )
         if is_simulated(getattr(scored, 'data_root', None) or ''):
             made_from['simulated'] = True
@@ -67,6 +78,6 @@ def _training(runner: Runner) -> dict:
     model = runner.cfg.get('model') or {}
     model = model.get('module') or model  # inside a model for test-time augmentation
     frames = (runner.cfg.get('train_dataloader') or {}).get('dataset') or {}
-    said = {key: model[key] for key in ('student_weights',) if key in model}
+    said = {key: model[key] for key in ('student_weights', 'frozen', 'bn_train_in_lp') if key in model}
     said |= {key: frames[key] for key in ('ann_file', 'frame_list') if key in frames}
     return dict(seed=runner.seed, **said)
