@@ -1,10 +1,4 @@
-"""The only module that changes another library, and the whole list of what it changes.
-
-- ``spconv.pytorch.ops.get_current_stream``: asks CUDA for a stream even when every tensor is on the CPU,
-  which fails without a GPU. Replaced by a version that answers 0 there; with a GPU nothing changes.
-- ``spconv.pytorch.ops.get_indice_pairs``: counts cells in int32 on a CPU, which makes neighbours of distant
-  cells once a batch's grid has 2^31 cells. Above that size, and on a CPU only, :mod:`ops.neighbour_pairs`.
-"""
+"""What is changed in spconv; the package's text says what and why."""
 
 import math
 
@@ -17,7 +11,7 @@ _INT32_CELLS = 2**31
 
 
 def make_spconv_right_on_cpu() -> None:
-    """Patch ``spconv`` once; see the module's text."""
+    """Patch ``spconv`` once; see the package's text."""
     from spconv.pytorch import ops
 
     if hasattr(ops, 'stock_functions'):

@@ -1,0 +1,19 @@
+"""The only package that changes other libraries, a module each, and the whole list of what it changes.
+
+- ``spconv.pytorch.ops.get_current_stream``: asks CUDA for a stream even when every tensor is on the CPU,
+  which fails without a GPU. Replaced by a version that answers 0 there; with a GPU nothing changes.
+- ``spconv.pytorch.ops.get_indice_pairs``: counts cells in int32 on a CPU, which makes neighbours of distant
+  cells once a batch's grid has 2^31 cells. Above that size, and on a CPU only, :mod:`ops.neighbour_pairs`.
+- ``mmcv.ops``: has no CPU kernel for most operators on points. ``furthest_point_sample`` (``_with_dist``),
+  ``gather_points``, ``ball_query``, ``grouping_operation``, ``three_nn``, ``three_interpolate``,
+  ``points_in_boxes_part`` and ``_all``, ``nms3d`` (``_normal``), in every module of mmcv and mmdet3d that holds
+  one by name, and ``RoIPointPool3dFunction.forward`` are replaced by a choice made at each call: mmcv's own
+  function for CUDA tensors, :mod:`ops.point_ops` or :mod:`ops.point_box_ops` for others.
+
+Nothing changes before the functions below are called; calling them again does nothing.
+"""
+
+from cleverdistiller.compat.mmcv import make_point_ops_run_on_cpu
+from cleverdistiller.compat.spconv import make_spconv_right_on_cpu
+
+__all__ = ['make_point_ops_run_on_cpu', 'make_spconv_right_on_cpu']

@@ -1,0 +1,116 @@
+"""What is changed in mmcv's operators on points; the package's text says what and why."""
+
+import importlib
+from collections.abc import Callable
+from functools import wraps
+from itertools import chain
+
+from torch import Tensor
+
+from cleverdistiller.errors import InputError
+from cleverdistiller.ops import point_box_ops, point_ops
+
+
+def make_point_ops_run_on_cpu() -> None:
+    """Patch ``mmcv.ops`` and its users in ``mmdet3d`` once; see the package's text. CUDA tensors see no change."""
+    from mmcv.ops.roipoint_pool3d import RoIPointPool3dFunction
+
+    for module, names in _HELD_BY.items():
+        for name in names:
+            _use_on_cpu(_TWINS[name], importlib.import_module(module), name)
+    # Its backward stays mmcv's, which refuses.
+    _use_on_cpu(_roi_point_pool3d, RoIPointPool3dFunction, 'forward')
+
+
+def _use_on_cpu(twin: Callable, owner: object, name: str) -> None:
+    stock = getattr(owner, name)
+    if not hasattr(stock, 'stock'):
+        setattr(owner, name, _by_device(twin, stock))
+
+
+def _by_device(twin: Callable, stock: Callable) -> Callable:
+    """A function that calls ``twin`` for tensors on a CPU and its attribute ``stock`` for those on a GPU."""
+
+    @wraps(twin)
+    def run(*args, **kwargs):
+        tensor = next(value for value in chain(args, kwargs.values()) if isinstance(value, Tensor))
+        return (run.stock if tensor.is_cuda else twin)(*args, **kwargs)
+
+    run.stock = stock
+    return run
+
+
+def _ball_query(
+    min_radius, max_radius, sample_num, xyz, center_xyz, xyz_batch_cnt=None, center_xyz_batch_cnt=None
+) -> Tensor:
+    _refuse_stacked(xyz_batch_cnt)
+    return point_ops.ball_query(min_radius, max_radius, sample_num, xyz, center_xyz)
+
+
+def _grouping_operation(features, indices, features_batch_cnt=None, indices_batch_cnt=None) -> Tensor:
+    _refuse_stacked(features_batch_cnt)
+    return point_ops.grouping_operation(features, indices)
+
+
+def _refuse_stacked(counts: Tensor | None) -> None:
+    if counts is not None:
+        raise InputError(
+            'clouds of unequal size, stacked into one, on a CPU (as PV-RCNN does)',
+            'clouds of equal size in a batch',
+            'use a GPU, or a detector that samples each cloud to the same number of points',
+        )
+
+
+def _roi_point_pool3d(ctx, points, point_features, boxes3d, num_sampled_points=512) -> tuple[Tensor, Tensor]:
+    return point_box_ops.roi_point_pool3d(points, point_features, boxes3d, num_sampled_points)
+
+
+def _nms3d(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    """Rotated boxes seen from above. mmcv's kernel takes corners up to 1 cm outside as inside; this one does not."""
+    from mmcv.ops import box_iou_rotated
+
+    footprints = boxes[:, [0, 1, 3, 4, 6]].contiguous()
+    return point_box_ops.greedy_nms(box_iou_rotated(footprints, footprints), scores, iou_threshold)
+
+
+def _nms3d_normal(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    return point_box_ops.greedy_nms(point_box_ops.axis_aligned_bev_iou(boxes), scores, iou_threshold)
+
+
+_TWINS: dict[str, Callable] = {
+    'ball_query': _ball_query,
+    'furthest_point_sample': point_ops.furthest_point_sample,
+    'furthest_point_sample_with_dist': point_ops.furthest_point_sample_with_dist,
+    'gather_points': point_ops.gather_points,
+    'grouping_operation': _grouping_operation,
+    'nms3d': _nms3d,
+    'nms3d_normal': _nms3d_normal,
+    'points_in_boxes_all': point_box_ops.points_in_boxes_all,
+    'points_in_boxes_part': point_box_ops.points_in_boxes_part,
+    'three_interpolate': point_ops.three_interpolate,
+    'three_nn': point_ops.three_nn,
+}
+_HELD_BY: dict[str, tuple[str, ...]] = {
+    'mmcv.ops': tuple(_TWINS),
+    'mmcv.ops.ball_query': ('ball_query',),
+    'mmcv.ops.furthest_point_sample': ('furthest_point_sample', 'furthest_point_sample_with_dist'),
+    'mmcv.ops.gather_points': ('gather_points',),
+    'mmcv.ops.group_points': ('ball_query', 'grouping_operation'),
+    'mmcv.ops.iou3d': ('nms3d', 'nms3d_normal'),
+    'mmcv.ops.points_in_boxes': ('points_in_boxes_all', 'points_in_boxes_part'),
+    'mmcv.ops.points_sampler': ('furthest_point_sample', 'furthest_point_sample_with_dist'),
+    'mmcv.ops.three_interpolate': ('three_interpolate',),
+    'mmcv.ops.three_nn': ('three_nn',),
+    'mmdet3d.models.dense_heads.fcaf3d_head': ('nms3d', 'nms3d_normal'),
+    'mmdet3d.models.dense_heads.groupfree3d_head': ('gather_points',),
+    'mmdet3d.models.dense_heads.imvoxel_head': ('nms3d', 'nms3d_normal'),
+    'mmdet3d.models.dense_heads.vote_head': ('furthest_point_sample',),
+    'mmdet3d.models.layers.dgcnn_modules.dgcnn_gf_module': ('grouping_operation',),
+    'mmdet3d.models.layers.pointnet_modules.point_fp_module': ('three_interpolate', 'three_nn'),
+    'mmdet3d.models.layers.pointnet_modules.point_sa_module': ('gather_points',),
+    'mmdet3d.models.layers.pointnet_modules.stack_point_sa_module': ('ball_query', 'grouping_operation'),
+    'mmdet3d.models.middle_encoders.sparse_encoder': ('points_in_boxes_all', 'three_interpolate', 'three_nn'),
+    'mmdet3d.models.middle_encoders.voxel_set_abstraction': ('furthest_point_sample',),
+    'mmdet3d.models.roi_heads.mask_heads.primitive_head': ('furthest_point_sample',),
+    'mmdet3d.structures.bbox_3d.base_box3d': ('points_in_boxes_all', 'points_in_boxes_part'),
+}
