@@ -120,3 +120,9 @@ def test_one_public_class_a_file_named_after_it():
             continue
         main = [name for name in public if name.lower() == path.stem.replace('_', '')]
         assert len(main) == 1, f'{path.name}: {public}'
+
+
+def test_test_files_have_names_of_their_own():
+    """They share one namespace: of two files of a name, one would silently stand for the other."""
+    names = [path.name for path in sorted((REPO / 'tests').rglob('*.py'))]
+    assert sorted(names) == sorted(set(names))

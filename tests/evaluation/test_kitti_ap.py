@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 import numpy as np
 import pytest
 import torch
-from kitti_frames import found_of, random_frames, truth_of
+from scored_kitti_frames import found_of, random_frames, truth_of
 from mmcv.ops import box_iou_rotated
 from shapely.geometry import Polygon
 
