@@ -15,22 +15,14 @@ by whoever finds all record files of its split prepared. Needs waymo_open_datase
 import argparse
 import os
 import shlex
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from _packaged import clear_errors
 from cleverdistiller.datasets.info_file import write_infos
-from cleverdistiller.datasets.waymo_segmentation_files import (
-    SPLITS,
-    build_infos,
-    prepare_files,
-    prepared_frames,
-    split_record_files,
-)
+from cleverdistiller.datasets.waymo_record_files import SPLITS, pass_the_mark_on, split_record_files
+from cleverdistiller.datasets.waymo_segmentation_files import build_infos, prepare_files, prepared_frames
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import replace_when_complete
-from cleverdistiller.provenance import SIMULATION_MARK, is_simulated
 
 MOST_WORKERS = 8  # by default: reading is what takes the time
 
@@ -55,9 +47,7 @@ def prepare(
     files = {split: split_record_files(root, split) for split in splits}
     part, parts = shard
     prepare_files([path for paths in files.values() for path in paths][part::parts], out, workers)
-    if is_simulated(root):  # what is made of it is as simulated as itself
-        with replace_when_complete(out / SIMULATION_MARK) as temporary:
-            shutil.copyfile(root / SIMULATION_MARK, temporary)
+    pass_the_mark_on(root, out)
     infos, said = {}, []
     for split, sources in files.items():
         frames = {source: prepared_frames(source, out) for source in sources}

@@ -1,12 +1,13 @@
-"""Frames and labelled points of Waymo's records (perception, version 1.3 and later), through waymo_open_dataset.
+"""Frames and points of Waymo's records (perception, version 1.3 and later), through waymo_open_dataset.
 
 It imports TensorFlow, which takes ten seconds: import this module only where records are read.
 """
 
 import struct
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from cleverdistiller.errors import InputError
 
 _HEADER, _CHECKSUM_BYTES = struct.Struct('<QI'), 4  # a record: its length, a checksum, the bytes, a checksum
 _RETURNS = ('ri_return1', 'ri_return2')
+_RANGE, _INTENSITY, _ELONGATION, _NO_LABEL_ZONE = range(4)  # channels of a range image
 _DOWNLOAD_AGAIN = 'download the file again'
 
 
@@ -104,31 +106,32 @@ def labelled_points(frame: Frame, lasers: Collection[int] | None = None) -> tupl
     Raises:
         InputError: If the frame lacks the TOP LiDAR, whose poses all decoding needs.
     """
-    found = {laser.name: laser for laser in sorted(frame.lasers, key=lambda laser: laser.name)}
-    if LaserName.TOP not in found:
-        raise InputError(
-            f'frame {frame.timestamp_micros} of {frame.context.name}, without the TOP LiDAR',
-            'perception records with LiDAR data',
-            _DOWNLOAD_AGAIN,
-        )
-    pose = _matrix(MatrixFloat, found[LaserName.TOP].ri_return1.range_image_pose_compressed)
     points, labels = [np.empty((0, 4), np.float32)], [np.empty(0, np.uint8)]
-    for which in _RETURNS:
-        images = {name: getattr(laser, which) for name, laser in found.items() if lasers is None or name in lasers}
-        images = {name: image for name, image in images.items() if image.range_image_compressed}
-        ranges = {name: _matrix(MatrixFloat, image.range_image_compressed) for name, image in images.items()}
-        # Waymo's converter decodes every LiDAR that the calibration names, so it gets those of interest alone. Its
-        # parser is not used: it hands bytearrays to protobuf, which newer versions of it refuse.
-        calibrations = [each for each in frame.context.laser_calibrations if each.name in ranges]
-        alone = Frame(pose=frame.pose, context=Context(laser_calibrations=calibrations))
-        one_return = {name: [matrix] for name, matrix in ranges.items()}
-        cartesian = frame_utils.convert_range_image_to_cartesian(alone, one_return, pose)
-        for name, image in images.items():
-            measured = _array(ranges[name])  # (beams, columns, 4) range, intensity, ...
-            hit = measured[..., 0] > 0
-            points.append(np.column_stack([cartesian[name].numpy()[hit], np.tanh(measured[hit, 1])]).astype(np.float32))
-            labels.append(_classes(image.segmentation_label_compressed, hit.shape)[hit])
+    for each in _range_images(frame, _RETURNS, lasers):
+        points.append(np.column_stack([each.xyz, np.tanh(each.measured[:, _INTENSITY])]).astype(np.float32))
+        labels.append(_classes(each.labels_compressed, each.hit.shape)[each.hit])
     return np.concatenate(points), np.concatenate(labels)
+
+
+def detection_points(frame: Frame, returns: int = 2) -> np.ndarray:
+    """The points of all LiDARs that Waymo's boxes are drawn for: those in its no-label zones are left out.
+
+    Args:
+        frame (Frame): The frame.
+        returns (int): 1 for the first returns alone, or 2.
+
+    Returns:
+        np.ndarray: (N, 5) float32 x, y, z in metres in the car's frame at the frame's time, intensity and elongation,
+        both as the records have them; in the order of :func:`labelled_points`.
+
+    Raises:
+        InputError: If the frame lacks the TOP LiDAR, whose poses all decoding needs.
+    """
+    points = [np.empty((0, 5), np.float32)]
+    for each in _range_images(frame, _RETURNS[:returns]):
+        rows = np.column_stack([each.xyz, each.measured[:, [_INTENSITY, _ELONGATION]]]).astype(np.float32)
+        points.append(rows[each.measured[:, _NO_LABEL_ZONE] != 1])
+    return np.concatenate(points)
 
 
 @contextmanager
@@ -142,6 +145,41 @@ def damage_named(path: Path) -> Iterator[None]:
         yield
     except (DecodeError, zlib.error) as error:
         raise InputError(f'{path} ({error})', "Waymo's Frame records", _DOWNLOAD_AGAIN) from error
+
+
+@dataclass(frozen=True)
+class _RangeImage:
+    """Points of one return of one LiDAR: (N, 3) in the car's frame, (N, 4) as measured, and their (R, C) pixels."""
+
+    xyz: np.ndarray
+    measured: np.ndarray
+    hit: np.ndarray
+    labels_compressed: bytes
+
+
+def _range_images(frame: Frame, returns: Sequence[str], lasers: Collection[int] | None = None) -> Iterator[_RangeImage]:
+    found = {laser.name: laser for laser in sorted(frame.lasers, key=lambda laser: laser.name)}
+    if LaserName.TOP not in found:
+        raise InputError(
+            f'frame {frame.timestamp_micros} of {frame.context.name}, without the TOP LiDAR',
+            'perception records with LiDAR data',
+            _DOWNLOAD_AGAIN,
+        )
+    pose = _matrix(MatrixFloat, found[LaserName.TOP].ri_return1.range_image_pose_compressed)
+    for which in returns:
+        images = {name: getattr(laser, which) for name, laser in found.items() if lasers is None or name in lasers}
+        images = {name: image for name, image in images.items() if image.range_image_compressed}
+        ranges = {name: _matrix(MatrixFloat, image.range_image_compressed) for name, image in images.items()}
+        # Waymo's converter decodes every LiDAR that the calibration names, so it gets those of interest alone. Its
+        # parser is not used: it hands bytearrays to protobuf, which newer versions of it refuse.
+        calibrations = [each for each in frame.context.laser_calibrations if each.name in ranges]
+        alone = Frame(pose=frame.pose, context=Context(laser_calibrations=calibrations))
+        one_return = {name: [matrix] for name, matrix in ranges.items()}
+        cartesian = frame_utils.convert_range_image_to_cartesian(alone, one_return, pose)
+        for name, image in images.items():
+            measured = _array(ranges[name])  # (beams, columns, 4)
+            hit = measured[..., _RANGE] > 0
+            yield _RangeImage(cartesian[name].numpy()[hit], measured[hit], hit, image.segmentation_label_compressed)
 
 
 def _classes(compressed: bytes, shape: tuple[int, int]) -> np.ndarray:
