@@ -48,6 +48,11 @@ _COLOURS = dict(
     # Points of an error picture.
     correct=(88, 94, 104),
     wrong=(255, 45, 45),
+    # Boxes of a detection picture.
+    found=(215, 218, 226),
+    missed=(255, 190, 0),
+    false=(255, 60, 60),
+    hit=(60, 225, 110),
 )
 
 # Other datasets' names, in lower case with underscores.

@@ -1,6 +1,19 @@
+from cleverdistiller.visualization.detection_dataset import detected_frames
+from cleverdistiller.visualization.detection_frame import DetectedFrame
+from cleverdistiller.visualization.detection_sheet import draw_detections
 from cleverdistiller.visualization.frame_sheet import draw_frame
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.pairs import draw_pairs
 from cleverdistiller.visualization.segmentation_sheet import SegmentedFrame, draw_errors, draw_predictions
 
-__all__ = ['FrameView', 'SegmentedFrame', 'draw_errors', 'draw_frame', 'draw_pairs', 'draw_predictions']
+__all__ = [
+    'DetectedFrame',
+    'FrameView',
+    'SegmentedFrame',
+    'detected_frames',
+    'draw_detections',
+    'draw_errors',
+    'draw_frame',
+    'draw_pairs',
+    'draw_predictions',
+]

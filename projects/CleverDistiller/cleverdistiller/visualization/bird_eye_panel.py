@@ -1,5 +1,7 @@
 """The frame from above, the car's front up."""
 
+from functools import partial
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -23,7 +25,9 @@ CAR_LENGTH_M, CAR_WIDTH_M = 4.6, 1.9
 _FINER = 2  # drawn so much larger, then shrunk, for smooth lines
 
 
-def draw_bird_eye(view: FrameView, size_px: int, reach_m: float = 50.0, by_height: bool = True) -> Image.Image:
+def draw_bird_eye(
+    view: FrameView, size_px: int, reach_m: float = 50.0, by_height: bool = True, middle_ahead_m: float = 0.0
+) -> Image.Image:
     """Draw grid, points, boxes with their heading, and the car.
 
     Points have their class's colour, without labels their height's.
@@ -31,38 +35,42 @@ def draw_bird_eye(view: FrameView, size_px: int, reach_m: float = 50.0, by_heigh
     Args:
         view (FrameView): The frame.
         size_px (int): Side of the square panel.
-        reach_m (float): Metres from the middle, where the sensor is, to each side.
+        reach_m (float): Metres from the middle to each side.
         by_height (bool): Whether higher points lie on top; otherwise later ones.
+        middle_ahead_m (float): How far ahead of the sensor the middle lies, for sets that look ahead only.
 
     Returns:
         Image.Image: RGB.
     """
     side = size_px * _FINER
     panel = Image.new('RGB', (side, side), PANEL)
-    _draw_grid(ImageDraw.Draw(panel), side, reach_m)
+    _draw_grid(ImageDraw.Draw(panel), side, reach_m, middle_ahead_m)
     canvas = np.array(panel)
     heights_m = view.points_lidar_m[:, 2]
     order = np.argsort(heights_m, kind='stable') if by_height else np.arange(len(heights_m))
-    uv_px = to_panel_px(view.points_lidar_m[order, :2], view.ahead_yaw, side, reach_m)
+    place = partial(to_panel_px, size_px=side, reach_m=reach_m, middle_ahead_m=middle_ahead_m)
+    uv_px = place(view.points_lidar_m[order, :2], view.ahead_yaw)
     paint_dots(canvas, uv_px, _point_colours(view)[order], size_px=2 * _FINER - 1)
     panel = Image.fromarray(canvas)
     pen = ImageDraw.Draw(panel)
     for box, name in zip(box_corners(view.boxes_lidar_m), view.box_names):
         floor = box[list(FLOOR), :2]
         middle, front = floor.mean(0), floor[:2].mean(0)
-        ring = to_panel_px(np.concatenate([floor, floor[:1]]), view.ahead_yaw, side, reach_m)
-        nose = to_panel_px(np.stack([middle, front + 0.35 * (front - middle)]), view.ahead_yaw, side, reach_m)
+        ring = place(np.concatenate([floor, floor[:1]]), view.ahead_yaw)
+        nose = place(np.stack([middle, front + 0.35 * (front - middle)]), view.ahead_yaw)
         for line in (ring, nose):  # a dark edge first: a box may lie on points of its own colour
             pen.line([*map(tuple, line)], fill=(0, 0, 0), width=4 * _FINER, joint='curve')
         for line in (ring, nose):
             pen.line([*map(tuple, line)], fill=colour_of(name), width=2 * _FINER, joint='curve')
-    _draw_car(pen, side, reach_m)
+    _draw_car(pen, side, reach_m, middle_ahead_m)
     panel = panel.resize((size_px, size_px), Image.BOX)
-    _write_metres(ImageDraw.Draw(panel), size_px, reach_m)
+    _write_metres(ImageDraw.Draw(panel), size_px, reach_m, middle_ahead_m)
     return panel
 
 
-def to_panel_px(xy_lidar_m: np.ndarray, ahead_yaw: float, size_px: int, reach_m: float) -> np.ndarray:
+def to_panel_px(
+    xy_lidar_m: np.ndarray, ahead_yaw: float, size_px: int, reach_m: float, middle_ahead_m: float = 0.0
+) -> np.ndarray:
     """Where points lie on the panel.
 
     Args:
@@ -70,6 +78,7 @@ def to_panel_px(xy_lidar_m: np.ndarray, ahead_yaw: float, size_px: int, reach_m:
         ahead_yaw (float): Of the car's front in that frame, radians.
         size_px (int): Side of the panel.
         reach_m (float): Metres from the middle to each side.
+        middle_ahead_m (float): How far ahead of the sensor the middle lies.
 
     Returns:
         np.ndarray: (K, 2) float64 column and row; the car's front is up.
@@ -77,7 +86,7 @@ def to_panel_px(xy_lidar_m: np.ndarray, ahead_yaw: float, size_px: int, reach_m:
     cos, sin = np.cos(ahead_yaw), np.sin(ahead_yaw)
     x, y = np.asarray(xy_lidar_m, float).T
     ahead_m, left_m = x * cos + y * sin, y * cos - x * sin
-    return (np.stack([-left_m, -ahead_m], 1) / reach_m + 1) * (size_px / 2)
+    return (np.stack([-left_m, middle_ahead_m - ahead_m], 1) / reach_m + 1) * (size_px / 2)
 
 
 def _point_colours(view: FrameView) -> np.ndarray:
@@ -87,32 +96,40 @@ def _point_colours(view: FrameView) -> np.ndarray:
     return scale_colours((view.points_lidar_m[:, 2] - low) / (high - low))
 
 
-def _grid_lines_m(reach_m: float) -> np.ndarray:
-    last = int(reach_m // GRID_M) * GRID_M
-    return np.arange(-last, last + 1, GRID_M)
+def _grid_lines_m(reach_m: float, middle_m: float = 0.0) -> np.ndarray:
+    first, last = np.ceil((middle_m - reach_m) / GRID_M), np.floor((middle_m + reach_m) / GRID_M)
+    return np.arange(int(first), int(last) + 1) * GRID_M
 
 
-def _draw_grid(pen: ImageDraw.ImageDraw, side: int, reach_m: float) -> None:
+def _draw_grid(pen: ImageDraw.ImageDraw, side: int, reach_m: float, middle_ahead_m: float) -> None:
     for metres in _grid_lines_m(reach_m):
         at = (metres / reach_m + 1) * side / 2
-        width = (2 if metres == 0 else 1) * _FINER
-        pen.line((at, 0, at, side), fill=GRID, width=width)
-        pen.line((0, at, side, at), fill=GRID, width=width)
+        pen.line((at, 0, at, side), fill=GRID, width=_grid_width(metres))
+    for metres in _grid_lines_m(reach_m, middle_ahead_m):
+        at = ((middle_ahead_m - metres) / reach_m + 1) * side / 2
+        pen.line((0, at, side, at), fill=GRID, width=_grid_width(metres))
 
 
-def _draw_car(pen: ImageDraw.ImageDraw, side: int, reach_m: float) -> None:
+def _grid_width(metres: int) -> int:
+    return (2 if metres == 0 else 1) * _FINER
+
+
+def _draw_car(pen: ImageDraw.ImageDraw, side: int, reach_m: float, middle_ahead_m: float) -> None:
     """The sensor's own car, a filled arrow-nosed outline."""
     length, half = CAR_LENGTH_M / 2, CAR_WIDTH_M / 2
     outline = np.array([[-length, half], [length * 0.45, half], [length, 0], [length * 0.45, -half], [-length, -half]])
-    corners = [*map(tuple, to_panel_px(outline, 0.0, side, reach_m))]
+    corners = [*map(tuple, to_panel_px(outline, 0.0, side, reach_m, middle_ahead_m))]
     pen.polygon(corners, fill=INK)
     pen.line([*corners, corners[0]], fill=(0, 0, 0), width=2 * _FINER, joint='curve')
 
 
-def _write_metres(pen: ImageDraw.ImageDraw, size_px: int, reach_m: float) -> None:
+def _write_metres(pen: ImageDraw.ImageDraw, size_px: int, reach_m: float, middle_ahead_m: float) -> None:
     style = dict(fill=FAINT_INK, font=letters(16), stroke_width=2, stroke_fill=PANEL)
     for metres in _grid_lines_m(reach_m):
         at = (metres / reach_m + 1) * size_px / 2
         if 40 < at < size_px - 40:
-            pen.text((6, at), f'{-metres} m', anchor='lm', **style)  # ahead
             pen.text((at, size_px - 6), f'{metres} m', anchor='md', **style)  # to the right
+    for metres in _grid_lines_m(reach_m, middle_ahead_m):
+        at = ((middle_ahead_m - metres) / reach_m + 1) * size_px / 2
+        if 40 < at < size_px - 40:
+            pen.text((6, at), f'{metres} m', anchor='lm', **style)  # ahead
