@@ -9,8 +9,8 @@ from contextlib import redirect_stdout
 import numpy as np
 import pytest
 import torch
-from scored_kitti_frames import found_of, random_frames, truth_of
 from mmcv.ops import box_iou_rotated
+from scored_kitti_frames import found_of, random_frames, truth_of
 from shapely.geometry import Polygon
 
 from cleverdistiller.errors import InputError

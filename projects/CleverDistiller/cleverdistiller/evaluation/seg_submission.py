@@ -1,74 +1,40 @@
-import zipfile
 from abc import abstractmethod
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
-from tqdm import tqdm
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.evaluation.submission import Submission
 from cleverdistiller.fileio import replace_when_complete
 
 
-class SegSubmission(BaseMetric):
-    """Base of the writers of predictions for test servers.
-
-    A frame is written as soon as it is predicted; only its file's name is kept. The archive holds the files of this
-    run alone, whatever else lies in the folder. Reports ``files``.
+class SegSubmission(Submission):
+    """Base of the writers of a class for each point.
 
     Args:
         out_dir (str): Folder to fill.
-        zip (bool): At the end, also pack it as ``{out_dir}.zip``, which servers want.
-        **kwargs: For :class:`mmengine.evaluator.BaseMetric`.
+        **kwargs: See :class:`Submission`.
 
     Raises:
         InputError: If a frame lacks what its file is named after, or a prediction is out of range.
     """
 
-    default_prefix = 'submission'
     raw_ids: ClassVar[np.ndarray]  # (K,) what the server calls each class, in the type of its files
-
-    def __init__(self, out_dir: str, zip: bool = True, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.out_dir = Path(out_dir)
-        self.zip = zip
 
     @abstractmethod
     def file_of(self, sample: dict) -> str:
         """Where a frame's prediction goes, relative to ``out_dir``."""
 
-    def write_extra_files(self) -> list[str]:
-        """Write what the server wants besides predictions; returns names relative to ``out_dir``."""
-        return []
-
-    def process(self, data_batch: dict, data_samples: list[dict]) -> None:
-        """Write the files of a batch."""
-        for sample in data_samples:
-            prediction = sample['pred_pts_seg']['pts_semantic_mask'].cpu().numpy()
-            if len(prediction) and not 0 <= prediction.min() <= prediction.max() < len(self.raw_ids):
-                raise InputError(
-                    f'predictions from {prediction.min()} to {prediction.max()} for {sample.get("lidar_path")}',
-                    f'classes from 0 to {len(self.raw_ids) - 1}',
-                    'the checkpoint or the config is of another dataset: take those of this one',
-                )
-            name = self.file_of(sample)
-            with replace_when_complete(self.out_dir / name) as temporary:
-                self.raw_ids[prediction].tofile(temporary)
-            self.results.append(name)
-
-    def compute_metrics(self, results: list[str]) -> dict[str, int]:
-        """Pack the files of all ranks; ``results`` are their names."""
-        names = sorted({*results, *self.write_extra_files()})
-        if self.zip:
-            archive = self.out_dir.with_name(f'{self.out_dir.name}.zip')
-            with replace_when_complete(archive) as temporary:
-                self._pack(names, temporary)
-            print_log(f'The submission is in {archive}', logger='current')
-        return dict(files=len(set(results)))
-
-    def _pack(self, names: list[str], archive: Path) -> None:
-        with zipfile.ZipFile(archive, 'w', zipfile.ZIP_DEFLATED) as packed:
-            for name in tqdm(names, desc='packing the submission', unit='file'):
-                packed.write(self.out_dir / name, name)
+    def write_frame(self, sample: dict) -> str:
+        """Write raw ids; returns the file's name."""
+        prediction = sample['pred_pts_seg']['pts_semantic_mask'].cpu().numpy()
+        if len(prediction) and not 0 <= prediction.min() <= prediction.max() < len(self.raw_ids):
+            raise InputError(
+                f'predictions from {prediction.min()} to {prediction.max()} for {sample.get("lidar_path")}',
+                f'classes from 0 to {len(self.raw_ids) - 1}',
+                'the checkpoint or the config is of another dataset: take those of this one',
+            )
+        name = self.file_of(sample)
+        with replace_when_complete(self.out_dir / name) as temporary:
+            self.raw_ids[prediction].tofile(temporary)
+        return name
