@@ -96,7 +96,7 @@ def test_prints_a_table_and_warns_of_small_sets(drive, tmp_path):
 @pytest.mark.parametrize(
     ('change', 'complaint'),
     [
-        (lambda frames: frames[:2] + frames[:1], 'once, such as 000100'),
+        (lambda frames: frames[:2] + frames[:1], r'2 frames with predictions of a set of 3(.|\n)*exactly once'),
         (lambda frames: [detected('000101')], r"'000101', which is not in (.|\n)*infos\.pkl"),
         (lambda frames: [detected('100')], "'100', which is not in"),
     ],
@@ -105,6 +105,12 @@ def test_frames_that_cannot_be_scored_are_refused(drive, change, complaint):
     infos, frames = drive
     with pytest.raises(InputError, match=complaint):
         evaluate(KittiAPMetric(str(infos)), change(frames), CLASSES)
+
+
+def test_a_set_that_was_not_finished_is_refused(drive):
+    infos, frames = drive
+    with pytest.raises(InputError, match='28 frames with predictions of a set of 30'):
+        evaluate(KittiAPMetric(str(infos)), frames[:28], CLASSES, size=30)
 
 
 def test_nothing_to_score_against_is_refused(tmp_path):

@@ -1,5 +1,4 @@
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -39,8 +38,8 @@ class KittiAPMetric(BaseMetric):
         **kwargs: For :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
-        InputError: If a prediction is not as it should be, of a frame that is not in ``ann_file`` or that came
-            before, or if nothing is labelled in the frames.
+        InputError: If a prediction is not as it should be, of a frame that is not in ``ann_file``, if not
+            every frame came exactly once, or if nothing is labelled in the frames.
     """
 
     def __init__(
@@ -71,14 +70,23 @@ class KittiAPMetric(BaseMetric):
             kitti_frame(self._frames, found.frame_id, self.ann_file)
             self.results.append(found)
 
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Score all frames together.
+
+        Args:
+            size (int): Frames of the set.
+        """
+        self.size = size
+        return super().evaluate(size)
+
     def compute_metrics(self, results: list[FrameDetections]) -> dict[str, float]:
-        """Score all frames together."""
-        twice = [name for name, count in Counter(found.frame_id for found in results).items() if count > 1]
-        if twice:
+        """The scores of the detections of all ranks."""
+        different = {found.frame_id for found in results}
+        if len(results) != self.size or len(different) < self.size:
             raise InputError(
-                f'{len(twice)} frames that were predicted more than once, such as {twice[0]}',
-                'each frame once',
-                'list each frame once in the info file, and do not repeat the dataset',
+                f'{len(different)} frames with predictions of a set of {self.size}',
+                'each frame exactly once',
+                'the info file lists some twice, a sampler repeated some, or drop_last left some out: mend that',
             )
         frames = [self._frames[found.frame_id] for found in results]
         if not any(len(frame.truth.name) for frame in frames):
