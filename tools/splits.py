@@ -9,7 +9,7 @@ train_dataloader.dataset.frame_list, and the dataset refuses it if the training 
 uniform  round(N * percent / 100) frames, spread over the set; smaller lists are in the larger ones of the same seed,
          and few seeds share no frame. The protocol of the paper.
 stride   each (100 / percent)th frame by name: SLidR and ScaLR on SemanticKITTI.
-scene    all frames of each (100 / percent)th scene: SLidR on nuScenes.
+scene    all frames of each (100 / percent)th scene: SLidR on nuScenes. Not for KITTI, which names no scenes.
 
 Writes DIR/uniform{seed}_{percent}.json, DIR/stride_{percent}.json or DIR/scene_{percent}.json. The same command gives
 the same bytes on every machine. If one of the files is there and differs, nothing is written without --overwrite: a
@@ -22,8 +22,8 @@ from pathlib import Path
 
 from mmdet3d.registry import DATASETS
 
+import cleverdistiller  # noqa: F401  (fills the registries)
 from _packaged import clear_errors
-from cleverdistiller.datasets import SegmentationDataset
 from cleverdistiller.datasets.frame_list import FrameList, fingerprint
 from cleverdistiller.datasets.frame_splits import MODES, choose_frames, exact_percent
 from cleverdistiller.datasets.info_file import read_infos
@@ -32,24 +32,20 @@ from cleverdistiller.errors import InputError
 LISTS = Path('configs/splits')
 
 
-def dataset_class(name: str | None, info_file: Path) -> type[SegmentationDataset]:
-    """Find a registered segmentation dataset by its ``name``.
+def dataset_class(name: str | None, info_file: Path) -> type:
+    """Find a registered dataset that names its frames (``frame_id``) and orders its scenes, by its ``name``.
 
     Args:
         name (str | None): Such as ``'nuscenes'``.
         info_file (Path): For the message.
 
     Returns:
-        type[SegmentationDataset]: The class.
+        type: The class.
 
     Raises:
         InputError: If there is none of that name.
     """
-    classes = {
-        cls.name: cls
-        for cls in DATASETS.module_dict.values()
-        if isinstance(cls, type) and issubclass(cls, SegmentationDataset)
-    }
+    classes = {cls.name: cls for cls in DATASETS.module_dict.values() if hasattr(cls, 'scene_order')}
     if name not in classes:
         raise InputError(
             f'the dataset {name} for {info_file}', f'one of {", ".join(sorted(classes))}', 'name it with --dataset'

@@ -24,6 +24,8 @@ SPLITS = REPO / 'tools' / 'splits.py'
 PUBLISHED = REPO / 'configs' / 'splits'
 KITTI_LENGTHS = {0: 4541, 1: 1101, 2: 4661, 3: 801, 4: 271, 5: 2761, 6: 1101, 7: 1101, 9: 1591, 10: 1201}
 
+KITTI_COUNTS = {5: 186, 10: 371, 20: 742}
+
 
 def kitti_records(lengths: dict[int, int]) -> list[dict]:
     """Training frames of SemanticKITTI, of so many frames in each sequence."""
@@ -61,6 +63,12 @@ def waymo_records() -> list[dict]:
         for frame in range(0, 11, SEGMENTATION_EVERY)
         for start_us in [(START_S + SCENES_APART_S * scene) * 1_000_000 + frame * 100_000 - 50_000]
     ]
+
+
+def kitti_detection_records() -> list[dict]:
+    """Training frames of KITTI's object detection benchmark, as far as their names go."""
+    frames = (PUBLISHED / 'kitti' / 'train.txt').read_text().split()
+    return [dict(sample_idx=int(frame), lidar_points=dict(lidar_path=f'{frame}.bin')) for frame in frames]
 
 
 def write_infos(path: Path, records: list[dict], **metainfo) -> Path:
@@ -114,7 +122,7 @@ def test_a_published_list_is_not_changed_silently(small_kitti, tmp_path, capsys)
 @pytest.mark.parametrize(
     'options, said',
     [
-        (('--dataset', 'kitti'), 'one of daps3d, nuscenes, rellis3d'),
+        (('--dataset', 'cifar'), 'one of daps3d, kitti, nuscenes, rellis3d'),
         (('--dataset', 'nuscenes'), "infos.pkl, a frame of which lacks 'token'"),
         (('--percent', '0.1'), 'infos.pkl, which is none'),
         (('--percent', '5', 'half'), 'a share of half %'),
@@ -159,6 +167,7 @@ def make_published_again(out: Path) -> None:
         ('nuscenes_simulated', 'nuscenes', nuscenes_records(), ('--percent', 10, 50)),
         ('semantickitti_simulated', 'semantickitti', kitti_records({0: 6, 1: 6}), ('--percent', 50)),
         ('waymo_simulated', 'waymo', waymo_records(), ('--percent', 50)),
+        *(('kitti', 'kitti', kitti_detection_records(), ('--percent', 5, 10, 20, '--seed', seed)) for seed in range(3)),
     ):
         infos = write_infos(out / f'{folder}.pkl', records) if records else kitti
         run_script(SPLITS, infos, '--dataset', dataset, '--out', out / folder, *options)
@@ -168,7 +177,8 @@ def test_the_published_lists_are_what_the_rules_give(tmp_path):
     assert len(kitti_records(KITTI_LENGTHS)) == 19_130
     make_published_again(tmp_path)
     made = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob('*.json')}
-    published = {path.relative_to(PUBLISHED): path.read_text() for path in PUBLISHED.rglob('*.json')}
+    ours = [path for path in PUBLISHED.rglob('*.json') if not path.name.startswith('public_')]  # others' lists
+    published = {path.relative_to(PUBLISHED): path.read_text() for path in ours}
     assert made == published
     sizes = {str(path): len(json.loads(text)['frames']) for path, text in published.items()}
     assert sizes == {
@@ -182,6 +192,9 @@ def test_the_published_lists_are_what_the_rules_give(tmp_path):
         'nuscenes_simulated/uniform0_50.json': 30,
         'semantickitti_simulated/uniform0_50.json': 6,
         'waymo_simulated/uniform0_50.json': 3,
+        **{
+            f'kitti/uniform{seed}_{percent}.json': count for seed in range(3) for percent, count in KITTI_COUNTS.items()
+        },
     }
 
 

@@ -1,6 +1,7 @@
 from cleverdistiller.datasets import transforms
 from cleverdistiller.datasets.daps3d_segmentation import DAPS3DSegmentation
 from cleverdistiller.datasets.distillation_dataset import DistillationDataset
+from cleverdistiller.datasets.kitti_detection_dataset import KittiDetectionDataset
 from cleverdistiller.datasets.nuscenes_distillation import NuScenesDistillation
 from cleverdistiller.datasets.nuscenes_segmentation import NuScenesSegmentation
 from cleverdistiller.datasets.rellis3d_segmentation import Rellis3DSegmentation
@@ -8,11 +9,13 @@ from cleverdistiller.datasets.scribble_kitti_segmentation import ScribbleKittiSe
 from cleverdistiller.datasets.segmentation_dataset import SegmentationDataset
 from cleverdistiller.datasets.semantic_kitti_segmentation import SemanticKittiSegmentation
 from cleverdistiller.datasets.semantic_stf_segmentation import SemanticSTFSegmentation
+from cleverdistiller.datasets.split_data_base_sampler import SplitDataBaseSampler
 from cleverdistiller.datasets.waymo_segmentation import WaymoSegmentation
 
 __all__ = [
     'DAPS3DSegmentation',
     'DistillationDataset',
+    'KittiDetectionDataset',
     'NuScenesDistillation',
     'NuScenesSegmentation',
     'Rellis3DSegmentation',
@@ -20,6 +23,7 @@ __all__ = [
     'SegmentationDataset',
     'SemanticKittiSegmentation',
     'SemanticSTFSegmentation',
+    'SplitDataBaseSampler',
     'WaymoSegmentation',
     'transforms',
 ]

@@ -20,8 +20,9 @@ class FrameList:
 
     Args:
         dataset (str): ``name`` of the dataset's class.
-        mode (str): Rule that chose the frames: ``uniform``, ``stride`` or ``scene``.
-        seed (int): Of the rule.
+        mode (str): Rule that chose the frames: ``uniform``, ``stride`` or ``scene``; ``public`` for a list that others
+            published.
+        seed (int): Of the rule; which one of their lists for ``public``.
         percent (str): Share that was asked for, such as ``'1'`` or ``'0.5'``.
         of (int): Frames in the whole training set.
         fingerprint (str): See :func:`fingerprint` of the whole training set.
@@ -69,7 +70,9 @@ class FrameList:
 
     @property
     def name(self) -> str:
-        """What its file is called, without ``.json``: only ``uniform`` has a seed."""
+        """What its file is called, without ``.json``: only ``uniform`` and ``public`` have a seed."""
+        if self.mode == 'public':
+            return f'public_{self.percent}_{self.seed}'
         return f'{self.mode}{self.seed if self.mode == "uniform" else ""}_{self.percent}'
 
     def to_json(self) -> str:

@@ -1,0 +1,112 @@
+"""Prepare KITTI's object detection benchmark: info files, scans cropped to the image, ground-truth database.
+
+python tools/prepare_kitti.py ROOT [--out DIR] [--splits-from LISTS]
+
+ROOT holds training/{velodyne,image_2,calib,label_2} and, if you want to predict for the test server,
+testing/{velodyne,image_2,calib}. Its splits are those of ROOT/ImageSets/{train,val,test}.txt; a ROOT without
+ImageSets, as it is downloaded, has the usual ones (3,712 and 3,769 frames). --splits-from names another folder of
+lists, of which only train.txt must be there.
+
+Every file is checked first: that it is there, sizes of scans, headers of images, rows of calibrations, classes and
+numbers of labels. If one is bad, nothing is written. Then come, below DIR (default: ROOT),
+
+  training/velodyne_reduced, testing/velodyne_reduced   0.35 MB a frame, 5 GB in all
+  kitti_gt_database/FRAME_TYPE_NUMBER.bin               points of each object of the training split
+  kitti_infos_{train,val,trainval,test}.pkl, kitti_dbinfos_train.pkl
+
+with the five .pkl files last and together. A run that was killed is simply started again. If DIR is not ROOT, it gets
+links to ROOT's folders, so that it serves as a root itself. Few-label runs need no files of their own: give a frame
+list to the dataset (configs/splits/kitti).
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from tqdm import tqdm
+
+from _packaged import clear_errors
+from cleverdistiller.datasets.file_checks import find_faults, refuse_faults
+from cleverdistiller.datasets.info_file import write_infos
+from cleverdistiller.datasets.kitti_files import SUFFIXES, file_fault, named_files, read_splits
+from cleverdistiller.datasets.kitti_infos import build_database, build_infos, join_infos, prepare_frame
+from cleverdistiller.errors import InputError
+from cleverdistiller.provenance import SIMULATION_MARK
+
+OFFICIAL_TRAIN = Path(__file__).parent.parent / 'configs' / 'splits' / 'kitti' / 'train.txt'
+
+
+def prepare(root: Path, out: Path | None = None, lists: Path | None = None) -> dict[Path, int]:
+    """Check the download and write what training needs.
+
+    Args:
+        root (Path): Folder of the benchmark.
+        out (Path | None): Where to write; None for ``root``.
+        lists (Path | None): Folder of lists of frames; None for ``root/ImageSets`` or the usual splits.
+
+    Returns:
+        dict[Path, int]: The info files, each with its number of frames, then the database's, with its objects.
+
+    Raises:
+        InputError: If lists or files are missing or damaged, or ``out`` cannot be written.
+    """
+    out = out or root
+    splits = read_splits(root, lists, OFFICIAL_TRAIN)
+    files = named_files(splits)
+    refuse_faults(root, find_faults(files, lambda name: file_fault(root / name), 'KITTI'), len(files))
+    infos, objects = {}, []
+    try:
+        link_originals(root, out)
+        for split, frames in splits.items():
+            prepared = [
+                prepare_frame(root, out, split, frame) for frame in tqdm(frames, desc=f'{split} frames', unit='frame')
+            ]
+            infos[split] = [info for info, _ in prepared]
+            objects += [one for _, found in prepared for one in found]
+    except OSError as error:
+        raise InputError(
+            f'{error.filename or out}, which cannot be written ({error.strerror})',
+            'a writable folder with space',
+            'choose another with --out, or make room and run the same command again',
+        ) from error
+    infos = {split: build_infos(rows) for split, rows in infos.items()}
+    infos['trainval'] = join_infos([infos[split] for split in ('train', 'val') if split in infos])
+    contents = {out / f'kitti_infos_{split}.pkl': content for split, content in infos.items()}
+    counts = {path: len(content['data_list']) for path, content in contents.items()}
+    database = out / 'kitti_dbinfos_train.pkl'
+    write_infos({**contents, database: build_database(objects)})
+    return {**counts, database: len(objects)}
+
+
+def link_originals(root: Path, out: Path) -> None:
+    """Make ``out`` a root of its own: links to the benchmark's folders, and the mark of simulated data."""
+    out.mkdir(parents=True, exist_ok=True)
+    if out.samefile(root):
+        return
+    for original in (root / part / folder for part in ('training', 'testing') for folder in SUFFIXES):
+        link = out / original.relative_to(root)
+        if original.is_dir() and not link.exists():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(original.resolve(), target_is_directory=True)
+    if (root / SIMULATION_MARK).is_file():
+        shutil.copy(root / SIMULATION_MARK, out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('root', type=Path)
+    parser.add_argument('--out', type=Path, metavar='DIR', help='where to write; default: ROOT')
+    parser.add_argument('--splits-from', type=Path, metavar='LISTS', help='folder of train.txt, val.txt, test.txt')
+    args = parser.parse_args()
+    with clear_errors():
+        written = prepare(args.root, args.out, args.splits_from)
+    *infos, (database, objects) = written.items()
+    for path, frames in infos:
+        print(f'{frames:6d} frames: {path}')
+    print(f'{objects:6d} objects: {database}')
+    if not any(path.name.endswith('_test.pkl') for path, _ in infos):
+        print(f'no test split: it needs {args.root}/testing and its list')
+
+
+if __name__ == '__main__':
+    main()
