@@ -9,6 +9,7 @@ from waymo_open_dataset.dataset_pb2 import Frame, LaserName, MatrixFloat, Matrix
 
 from cleverdistiller.datasets.waymo_records import (
     damage_named,
+    detection_points,
     is_labelled,
     labelled_frames,
     labelled_points,
@@ -90,7 +91,7 @@ def slow_points(frame):
             up = list(calibrations[name].beam_inclinations) or up
             for row in range(height):
                 for column in range(width):
-                    range_m, intensity = measured[row, column, :2]
+                    range_m, intensity, elongation, zone = measured[row, column]
                     if range_m <= 0:
                         continue
                     elevation = up[height - 1 - row]
@@ -102,7 +103,8 @@ def slow_points(frame):
                     if name == LaserName.TOP:
                         angles, shift = poses[row, column, :3], poses[row, column, 3:]
                         point = world2car @ [*(turn(*angles) @ point[:3] + shift), 1]
-                    rows.append([*point[:3], math.tanh(intensity), labels[row, column, 1]])
+                    raw = intensity, elongation, zone
+                    rows.append([*point[:3], math.tanh(intensity), labels[row, column, 1], *raw])
     return np.array(rows)
 
 
@@ -130,6 +132,24 @@ def test_lasers_are_sorted_and_those_without_labels_get_zeros(path):
     assert 0 < len(points) - len(alone) < 2 * np.prod(REAR_SHAPE) and len(top_labels) == len(alone)
     rear, rear_labels = labelled_points(frame, [LaserName.REAR])
     assert len(rear) + len(alone) == len(points) and not rear_labels.any()
+
+
+def test_detection_keeps_what_was_recorded_and_leaves_no_label_zones_out(path):
+    rng = np.random.default_rng(0)
+    frame = with_rear_laser(next(labelled_frames(path)), rng)
+    for laser in frame.lasers:
+        image = unpacked(MatrixFloat, laser.ri_return1.range_image_compressed)
+        image[..., 2] = rng.uniform(0, 2, image.shape[:2])
+        image[..., 3] = rng.choice([-1.0, 0.0, 1.0], image.shape[:2])
+        laser.ri_return1.range_image_compressed = packed(image)
+    expected = slow_points(frame)
+    outside = expected[:, 7] != 1
+    points = detection_points(frame)
+    assert 0 < len(points) == outside.sum() < len(expected) and points.dtype == np.float32
+    np.testing.assert_allclose(points, expected[outside][:, [0, 1, 2, 5, 6]], atol=0.002)
+    first = detection_points(frame, returns=1)
+    assert len(first) < len(points)
+    np.testing.assert_array_equal(first, points[: len(first)])
 
 
 def test_a_return_without_an_image_or_labels_is_no_obstacle(path):

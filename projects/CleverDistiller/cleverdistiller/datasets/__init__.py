@@ -10,6 +10,7 @@ from cleverdistiller.datasets.segmentation_dataset import SegmentationDataset
 from cleverdistiller.datasets.semantic_kitti_segmentation import SemanticKittiSegmentation
 from cleverdistiller.datasets.semantic_stf_segmentation import SemanticSTFSegmentation
 from cleverdistiller.datasets.split_data_base_sampler import SplitDataBaseSampler
+from cleverdistiller.datasets.waymo_detection_dataset import WaymoDetectionDataset
 from cleverdistiller.datasets.waymo_segmentation import WaymoSegmentation
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     'SemanticKittiSegmentation',
     'SemanticSTFSegmentation',
     'SplitDataBaseSampler',
+    'WaymoDetectionDataset',
     'WaymoSegmentation',
     'transforms',
 ]

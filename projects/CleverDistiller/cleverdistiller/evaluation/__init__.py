@@ -5,6 +5,7 @@ from cleverdistiller.evaluation.rank import matrix_rank, rankme
 from cleverdistiller.evaluation.rankme_metric import RankMeMetric
 from cleverdistiller.evaluation.safe_seg_metric import SafeSegMetric
 from cleverdistiller.evaluation.semantic_kitti_seg_submission import SemanticKittiSegSubmission
+from cleverdistiller.evaluation.waymo_ap_metric import WaymoAPMetric
 
 __all__ = [
     'KittiAPMetric',
@@ -13,6 +14,7 @@ __all__ = [
     'RankMeMetric',
     'SafeSegMetric',
     'SemanticKittiSegSubmission',
+    'WaymoAPMetric',
     'matrix_rank',
     'rankme',
 ]
