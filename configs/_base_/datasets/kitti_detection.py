@@ -41,7 +41,7 @@ test_pipeline = [
 
 frames = dict(
     type='KittiDetectionDataset', data_root=data_root, metainfo=dict(classes=class_names),
-    data_prefix=dict(pts='training/velodyne_reduced'), box_type_3d='LiDAR')
+    data_prefix=dict(pts='training/velodyne_reduced', img='training/image_2'), box_type_3d='LiDAR')
 train_dataloader = dict(
     batch_size=2,  # x 8 GPUs = 16
     num_workers=4,
