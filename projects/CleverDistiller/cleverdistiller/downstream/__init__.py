@@ -1,3 +1,3 @@
-from cleverdistiller.downstream import segmentors
+from cleverdistiller.downstream import detectors, segmentors
 
-__all__ = ['segmentors']
+__all__ = ['detectors', 'segmentors']

@@ -6,6 +6,7 @@ from cleverdistiller.datasets.transforms.load_point_labels import LoadPointLabel
 from cleverdistiller.datasets.transforms.pack_distillation_inputs import PackDistillationInputs
 from cleverdistiller.datasets.transforms.pair_points_with_pixels import PairPointsWithPixels
 from cleverdistiller.datasets.transforms.sample_occupancy_queries import SampleOccupancyQueries
+from cleverdistiller.datasets.transforms.sampled_points_first import SampledPointsFirst
 
 __all__ = [
     'AugmentScan',
@@ -16,4 +17,5 @@ __all__ = [
     'PackDistillationInputs',
     'PairPointsWithPixels',
     'SampleOccupancyQueries',
+    'SampledPointsFirst',
 ]

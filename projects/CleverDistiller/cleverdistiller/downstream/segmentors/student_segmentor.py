@@ -5,12 +5,12 @@ from mmdet3d.models import Base3DSegmentor
 from mmdet3d.registry import MODELS
 from torch import Tensor, nn
 
+from cleverdistiller.downstream.student_weights import REQUIRED, StudentOptions, transfer_student
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import read_metadata
 from cleverdistiller.ops.voxelize import devoxelize
 from cleverdistiller.structures import SegmentationInputs
 
-REQUIRED = 'required'
+_OPTIONS = StudentOptions('model', 'model.backbone', 'model.data_preprocessor.voxel_size_m')
 
 
 @MODELS.register_module()
@@ -22,7 +22,7 @@ class StudentSegmentor(Base3DSegmentor):
     although mmengine calls ``train()`` at every epoch.
 
     Args:
-        backbone (dict): Maps a VoxelGrid to (M, C); tells C as ``out_channels`` and has ``load_weights``.
+        backbone (dict): Maps a VoxelGrid to (M, C); tells C as ``out_channels``.
         decode_head (dict): (M, C) to (M, K); both widths are filled in.
         num_classes (int): K. Labels from K on are ignored.
         losses (dict[str, dict]): Name to criterion over (labelled voxels, K) logits and their labels; summed.
@@ -70,27 +70,8 @@ class StudentSegmentor(Base3DSegmentor):
     def init_weights(self) -> None:
         """Called by the runner before training, not before testing: a test checkpoint holds all weights."""
         super().init_weights()
-        if self.student_weights == REQUIRED:
-            raise InputError(
-                'no student weights',
-                'an exported student to transfer (student.pth or student.safetensors)',
-                '--cfg-options model.student_weights=FILE, with --resume too; model.student_weights=None trains the '
-                'random baseline',
-            )
-        if self.student_weights is not None:
-            self._check_voxel_size()
-            self.backbone.load_weights(self.student_weights)
-
-    def _check_voxel_size(self) -> None:
-        """Features change with the grid, and nothing else would tell that a student saw another one."""
-        made_with, here = read_metadata(self.student_weights).get('voxel_size_m'), self.data_preprocessor.voxel_size_m
-        if made_with is not None and float(made_with) != here and not self.allow_other_voxel_size:
-            raise InputError(
-                f'{self.student_weights}, distilled on voxels of {made_with} m, for voxels of {here} m',
-                'the same voxels',
-                f'--cfg-options model.data_preprocessor.voxel_size_m={made_with}, or, on purpose, '
-                'model.allow_other_voxel_size=True',
-            )
+        voxel_size_m = self.data_preprocessor.voxel_size_m
+        transfer_student(self.backbone, self.student_weights, voxel_size_m, _OPTIONS, self.allow_other_voxel_size)
 
     def train(self, mode: bool = True) -> 'StudentSegmentor':
         """Frozen stays frozen, whoever calls."""

@@ -1,7 +1,15 @@
 from cleverdistiller.engine.hooks.export_student_hook import ExportStudentHook
+from cleverdistiller.engine.hooks.finite_loss_hook import FiniteLossHook
 from cleverdistiller.engine.hooks.frozen_backbone_hook import FrozenBackboneHook
 from cleverdistiller.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
 from cleverdistiller.engine.hooks.seed_hook import SeedHook
 from cleverdistiller.engine.hooks.write_results_hook import WriteResultsHook
 
-__all__ = ['ExportStudentHook', 'FrozenBackboneHook', 'SafeCheckpointHook', 'SeedHook', 'WriteResultsHook']
+__all__ = [
+    'ExportStudentHook',
+    'FiniteLossHook',
+    'FrozenBackboneHook',
+    'SafeCheckpointHook',
+    'SeedHook',
+    'WriteResultsHook',
+]

@@ -1,0 +1,47 @@
+"""The guard names the loss, the iteration and the frames, and lets finite training alone."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmdet3d.registry import HOOKS
+from mmdet3d.structures import Det3DDataSample
+from mmengine.logging import MessageHub
+
+HOOK = dict(type='FiniteLossHook')
+
+
+def runner(name: str, grad_norm: float | None = None, **wrapper):
+    hub = MessageHub(f'finite_loss_{name}')
+    if grad_norm is not None:
+        hub.update_scalar('train/grad_norm', grad_norm)
+    return SimpleNamespace(iter=41, epoch=2, message_hub=hub, optim_wrapper=SimpleNamespace(**wrapper))
+
+
+def frames(*metas: dict) -> dict:
+    return dict(data_samples=[Det3DDataSample(metainfo=meta) for meta in metas])
+
+
+def finish_iteration(runner, data, **outputs):
+    HOOKS.build(HOOK).after_train_iter(runner, 0, data, outputs)
+
+
+@pytest.mark.parametrize('bad', [float('nan'), float('inf')])
+def test_a_loss_that_is_not_finite_stops_the_run_by_frame(bad):
+    data = frames(dict(frame_id='000123'), dict(lidar_path='velodyne/000007.bin'))
+    with pytest.raises(RuntimeError) as stopped:
+        finish_iteration(runner(f'loss{bad}'), data, loss=torch.tensor(bad), loss_cls=torch.tensor(1.0))
+    message = str(stopped.value)
+    assert f'loss={bad} in iteration 42 (epoch 3), frames 000123, velodyne/000007.bin' in message
+    assert 'loss_cls' not in message
+
+
+def test_finite_losses_pass():
+    finish_iteration(runner('finite', grad_norm=3.0), frames(dict(frame_id='0')), loss=torch.tensor(1.0), count=2.0)
+
+
+def test_gradients_that_are_not_finite_stop_the_run_unless_a_scaler_drops_their_step():
+    data = frames(dict(frame_id='0'))
+    with pytest.raises(RuntimeError, match='grad_norm=inf'):
+        finish_iteration(runner('norm', float('inf')), data, loss=torch.tensor(1.0))
+    finish_iteration(runner('scaled', float('inf'), loss_scaler=None), data, loss=torch.tensor(1.0))
