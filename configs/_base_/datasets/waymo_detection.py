@@ -1,6 +1,6 @@
 # Waymo's detection benchmark: cars, pedestrians and cyclists all around the car. Index: tools/prepare_waymo.py
-# A few-label leaf sets train_dataloader.dataset.frame_list; the ground-truth sampler gets the same. Lists are made where
-# the set is: each 20th frame (5 %) and each 10th (10 %), as mmdet3d's load_interval takes them, by
+# A few-label leaf sets train_dataloader.dataset.frame_list; the ground-truth sampler gets the same. Lists are made
+# where the set is: each 20th frame (5 %) and each 10th (10 %), as mmdet3d's load_interval takes them, by
 #   tools/splits.py data/waymo_detection/waymo_infos_train.pkl --mode stride --percent 5 10
 # which writes configs/splits/waymo_detection/stride_5.json and stride_10.json; whole segments with --mode scene.
 data_root = 'data/waymo_detection/'
@@ -10,7 +10,8 @@ point_cloud_range = (-75.2, -75.2, -2, 75.2, 75.2, 4)
 # out PointShuffle, and sets model.num_points.
 num_points = 65536
 
-# Waymo's intensity has no upper bound; tanh of it is in 0..1, which is what the student saw: nuScenes' 0..255 times 1/255.
+# Waymo's intensity has no upper bound; tanh of it is in 0..1, which is what the student saw: nuScenes' 0..255 times
+# 1/255.
 load = dict(type='LoadLiDARSweep', load_dim=5, norm_intensity=True, intensity_scale=1.0)
 db_sampler = dict(
     type='SplitDataBaseSampler',
