@@ -24,18 +24,18 @@ def small_point_rcnn(path: Path = MINKUNET, changes: dict | None = None):
     """The configured detector, reduced: fewer proposals, fewer points in each."""
     config = Config.fromfile(path)
     small = {
-        'roi_head.bbox_roi_extractor.roi_layer.num_sampled_points': 64,
-        'roi_head.bbox_head.num_points': (32, 8, -1),
-        'train_cfg.rcnn.sampler.num': 32,
-        'test_cfg.rpn.nms_cfg.nms_pre': 256,
-        'test_cfg.rpn.nms_cfg.nms_post': 64,
+        'roi_head.bbox_roi_extractor.roi_layer.num_sampled_points': 32,
+        'roi_head.bbox_head.num_points': (16, 4, -1),
+        'train_cfg.rcnn.sampler.num': 16,
+        'test_cfg.rpn.nms_cfg.nms_pre': 128,
+        'test_cfg.rpn.nms_cfg.nms_post': 32,
     }
     if config.model.backbone.type == 'StudentPointBackbone':
         small |= {'backbone.voxel_size_m': 0.2, 'backbone.student': dict(STUDENT), 'backbone.student_weights': None}
     else:
         small |= {'backbone.num_points': (256, 64, 16, 4)}
     if 'rpn_proposal' in config.model.train_cfg:
-        small |= {'train_cfg.rpn_proposal.nms_cfg.nms_pre': 256, 'train_cfg.rpn_proposal.nms_cfg.nms_post': 64}
+        small |= {'train_cfg.rpn_proposal.nms_cfg.nms_pre': 128, 'train_cfg.rpn_proposal.nms_cfg.nms_post': 32}
     config.merge_from_dict({f'model.{key}': value for key, value in (small | (changes or {})).items()})
     return MODELS.build(config.model)
 

@@ -35,8 +35,8 @@ def backbone_of(student: dict = STUDENT, **options):
 def transparent(**options):
     """A backbone that gives each point its voxel's four input features."""
     backbone = backbone_of(dict(type='SeesFeatures'), out_channels=4, **options)
-    nn.init.eye_(backbone.projection.weight)
-    nn.init.zeros_(backbone.projection.bias)
+    nn.init.eye_(backbone.projection[0].weight)
+    nn.init.zeros_(backbone.projection[0].bias)
     return backbone
 
 
@@ -73,6 +73,15 @@ def test_each_point_gets_its_voxel_s_first_point():
             torch.testing.assert_close(found['fp_features'][row, :, column], expected)
 
 
+def test_features_can_be_normalised_as_the_stock_neck_s_are():
+    points, plain, normal = clouds(), transparent(), transparent(normalize=True)
+    rows = plain.eval().student(plain.voxelize(points))
+    expected = ((rows - rows.mean(0)) / (rows.var(0, unbiased=False) + 1e-5).sqrt()).relu()
+    normal.random_representative = False
+    found = normal.train()(points)['fp_features'].transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(found, expected[plain.voxelize(points).point_to_voxel])
+
+
 def test_the_representative_is_drawn_in_training_alone():
     points = clouds()
     drawn = transparent().train()
@@ -98,11 +107,11 @@ def test_whole_clouds_are_voxelised_and_their_first_points_answered():
 def test_a_frozen_student_is_left_as_it_was():
     backbone = backbone_of(frozen=True)
     backbone.train()  # as mmengine does at every epoch
-    before, projection = state_dict_hash(backbone.student), backbone.projection.weight.clone()
+    before, projection = state_dict_hash(backbone.student), backbone.projection[0].weight.clone()
     wrapper = build_optim_wrapper(backbone, dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.1)))
     wrapper.update_params(backbone(clouds())['fp_features'].sum())
     assert state_dict_hash(backbone.student) == before
-    assert not torch.equal(backbone.projection.weight, projection)
+    assert not torch.equal(backbone.projection[0].weight, projection)
     loose = backbone_of().train()
     loose(clouds())['fp_features'].square().sum().backward()
     assert loose.student.stem[0].weight.grad.abs().sum() > 0
@@ -168,4 +177,4 @@ def test_student_and_heads_learn_at_their_own_rates():
     )
     rates = {id(parameter): group['lr'] for group in wrapper.param_groups for parameter in group['params']}
     assert all(rates[id(p)] == pytest.approx(0.001) for p in model.backbone.student.parameters())
-    assert rates[id(model.backbone.projection.weight)] == 0.01
+    assert rates[id(model.backbone.projection[0].weight)] == 0.01

@@ -11,6 +11,7 @@ What is wrong in mmdet3d 1.4's PointRCNN, and where it is mended:
 6. Wrong or too few proposals in the RoI batch: :class:`PiecewiseRoISampler`.
 7. A batch above one, or no proposal, at test time: :class:`TransferPointRCNNRoIHead`.
 8. A MinkUNet that builds once: here it is the pretraining's own, behind :class:`StudentPointBackbone`.
+9. Proposals of any size, up to 10^9 m: :class:`TransferPointRPNHead`.
 """
 
 from cleverdistiller.downstream.detectors.piecewise_roi_sampler import PiecewiseRoISampler

@@ -31,6 +31,7 @@ class StudentPointBackbone(BaseModule):
             1 where the files hold 0..1, as KITTI's do. Here rather than at loading, so that pasted objects get it too.
         in_channels (int): x, y, z and further channels that the student takes; a cloud may have more.
         out_channels (int): Width of the heads.
+        normalize (bool): BatchNorm and ReLU after the linear layer, as PointNet++'s neck ends.
         student_weights (str | None): An exported student, loaded before training starts. None starts from random
             weights. ``required`` asks for one of the two.
         allow_other_voxel_size (bool): Take a student that was distilled on another grid.
@@ -48,6 +49,7 @@ class StudentPointBackbone(BaseModule):
         intensity_scale: float,
         in_channels: int = 4,
         out_channels: int = 128,
+        normalize: bool = False,
         student_weights: str | None = REQUIRED,
         allow_other_voxel_size: bool = False,
         allow_missing: Sequence[str] = (),
@@ -65,7 +67,9 @@ class StudentPointBackbone(BaseModule):
         self.frozen = frozen
         self.random_representative = random_representative
         self.student = MODELS.build(student).requires_grad_(not frozen)
-        self.projection = nn.Linear(self.student.out_channels, out_channels)
+        self.projection = nn.Sequential(nn.Linear(self.student.out_channels, out_channels))
+        if normalize:
+            self.projection.extend([nn.BatchNorm1d(out_channels), nn.ReLU(inplace=True)])
 
     def init_weights(self) -> None:
         """Called by the runner before training, not before testing: a test checkpoint holds all weights.

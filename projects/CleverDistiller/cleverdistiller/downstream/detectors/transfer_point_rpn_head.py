@@ -1,3 +1,5 @@
+import math
+
 import torch
 from mmdet3d.models import PointRPNHead
 from mmdet3d.models.layers import nms_bev, nms_normal_bev
@@ -14,7 +16,18 @@ class TransferPointRPNHead(PointRPNHead):
     - A frame without a box has background only.
     - Proposals are not searched for points: each grew from one.
     - A score threshold works, and prediction leaves ``raw_points`` where they were.
+    - A proposal is at most ``max_size_ratio`` times as large or small as its class's mean in each dimension. Boxes of
+      background points are never supervised, and the exponential makes some of them 10^9 m long: one such proposal
+      spoils the second stage's BatchNorm statistics for hundreds of iterations.
+
+    Args:
+        max_size_ratio (float): See above.
+        **kwargs: See mmdet3d's ``PointRPNHead``.
     """
+
+    def __init__(self, max_size_ratio: float = 8.0, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.max_log_ratio = math.log(max_size_ratio)
 
     def loss_by_feat(
         self,
@@ -66,6 +79,25 @@ class TransferPointRPNHead(PointRPNHead):
         nowhere = points.new_zeros(len(points), dtype=torch.bool)
         targets = points.new_zeros(len(points), self.bbox_coder.code_size)
         return targets, nowhere.long(), nowhere, ~nowhere, points[:, :3]
+
+    def predict_by_feat(
+        self, points: Tensor, bbox_preds: Tensor, cls_preds: Tensor, batch_input_metas: list[dict], cfg: dict
+    ) -> list:
+        """Proposals of each frame.
+
+        Args:
+            points (Tensor): (B, N, 3+) float32, metres.
+            bbox_preds (Tensor): (B, N, 8) encoded boxes.
+            cls_preds (Tensor): (B, N, K) logits.
+            batch_input_metas (list[dict]): ``box_type_3d`` of each frame.
+            cfg (dict): ``nms_cfg``, see :meth:`class_agnostic_nms`.
+
+        Returns:
+            list[InstanceData]: ``bboxes_3d``, ``scores_3d``, ``labels_3d`` and ``cls_preds`` of each frame.
+        """
+        centres, log_sizes, headings = bbox_preds.split([3, 3, bbox_preds.shape[-1] - 6], -1)
+        bounded = torch.cat([centres, log_sizes.clamp(-self.max_log_ratio, self.max_log_ratio), headings], -1)
+        return super().predict_by_feat(points, bounded, cls_preds, batch_input_metas, cfg)
 
     def class_agnostic_nms(
         self, obj_scores: Tensor, sem_scores: Tensor, bbox: Tensor, points: Tensor, input_meta: dict, nms_cfg: dict
