@@ -9,11 +9,13 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 
+from cleverdistiller.datasets.frame_list import FrameList
 from conftest import REPO, small_dataset, small_pipeline
 from labelled_scans import write_labelled_scans
 
 LEAVES = sorted((REPO / 'configs').glob('[!_]*/*.py'))
 NUSCENES = sorted((REPO / 'configs' / 'pretrain').glob('*_nuscenes.py'))
+DETECTION = sorted((REPO / 'configs' / 'detection').glob('*_pointrcnn_*.py'))
 SEGMENTATION = sorted((REPO / 'configs' / 'segmentation').glob('*.py'))
 TRANSFER = [leaf for leaf in LEAVES if leaf.name.startswith(('lp_', 'ft_'))]
 WIDTHS = dict(vits=384, vitb=768, vitl=1024)
@@ -140,3 +142,41 @@ def test_a_transfer_steps_and_predicts_on_a_cpu_at_reduced_size(leaf, tmp_path):
     for frame in test:
         metric.process({}, [sample.to_dict() for sample in model.test_step(pseudo_collate([frame]))])
     assert 0 <= metric.evaluate(len(test))['seg/miou'] <= 1
+
+
+def test_the_detection_protocols_are_there():
+    sets = [(percent, 'kitti') for percent in (5, 10, 20, 100)] + [(5, 'waymo'), (10, 'waymo')]
+    expected = {
+        f'{method}_pointrcnn_minkunet34_{percent}_{name}'
+        for method in ('random', 'scalr', 'cleverdistiller')
+        for percent, name in sets
+    }
+    expected |= {f'random_pointrcnn_pointnet2_{percent}_kitti' for percent in (5, 100)}
+    assert {leaf.stem for leaf in DETECTION} == expected
+
+
+@pytest.mark.parametrize('leaf', DETECTION, ids=name_of)
+def test_a_detector_says_what_its_name_says(leaf):
+    cfg = Config.fromfile(leaf)
+    method, _, backbone, percent, name = leaf.stem.split('_')
+    assert DATASETS.get(cfg.train_dataloader.dataset.type).name.removesuffix('_detection') == name
+    listed = cfg.train_dataloader.dataset.get('frame_list')
+    assert (listed is None) == (percent == '100')
+    if name == 'kitti' and listed:
+        assert FrameList.read(REPO / listed).percent == percent
+    samplers = [step.db_sampler for step in cfg.train_dataloader.dataset.pipeline if step.type == 'ObjectSample']
+    assert [sampler.gt_db for sampler in samplers] == ['split']
+    assert cfg.train_cfg.max_epochs == 80 and cfg.optim_wrapper.optimizer.betas == (0.95, 0.99)
+    if backbone == 'minkunet34':
+        weights = cfg.model.backbone.student_weights
+        assert cfg.model.backbone.student.depth == 34 and cfg.model.backbone.voxel_size_m == 0.05
+        assert weights == (
+            None if method == 'random' else f'work_dirs/{method}_minkunet34_vitb_50e_nuscenes/student.safetensors'
+        )
+
+
+def test_every_detector_builds_once_per_model():
+    for leaf in ('random_pointrcnn_minkunet34_5_kitti', 'random_pointrcnn_pointnet2_5_kitti'):
+        cfg = Config.fromfile(REPO / f'configs/detection/{leaf}.py')
+        model = MODELS.build(cfg.model)
+        assert sum(parameter.numel() for parameter in model.backbone.parameters()) > 1e6

@@ -28,7 +28,7 @@ class SeesFeatures(nn.Module):
 
 
 def backbone_of(student: dict = STUDENT, **options):
-    options = dict(dict(voxel_size_m=0.5, intensity_scale=1.0, student_weights=None), **options)
+    options = dict(dict(voxel_size_m=0.5, student_weights=None), **options)
     return MODELS.build(dict(type='StudentPointBackbone', student=dict(student), **options))
 
 
@@ -61,7 +61,7 @@ def write_student(folder, width: int = 16, suffix: str = '.safetensors', drop=()
 
 def test_each_point_gets_its_voxel_s_first_point():
     points = clouds()
-    found = transparent(intensity_scale=0.25).eval()(points)
+    found = transparent().eval()(points)
     assert torch.equal(found['fp_xyz'], points[..., :3])
     for row, cloud in enumerate(points):
         first = {}
@@ -69,7 +69,7 @@ def test_each_point_gets_its_voxel_s_first_point():
             first.setdefault(tuple(torch.floor(point[:3].double() / 0.5).tolist()), point)
         assert len(first) < len(cloud)
         for column, point in enumerate(cloud):
-            expected = first[tuple(torch.floor(point[:3].double() / 0.5).tolist())][:4] * torch.tensor([1, 1, 1, 0.25])
+            expected = first[tuple(torch.floor(point[:3].double() / 0.5).tolist())][:4]
             torch.testing.assert_close(found['fp_features'][row, :, column], expected)
 
 

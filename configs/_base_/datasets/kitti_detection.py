@@ -3,9 +3,9 @@
 data_root = 'data/kitti/'
 class_names = ('Pedestrian', 'Cyclist', 'Car')
 point_cloud_range = (0, -40, -3, 70.4, 40, 1)
-intensity_scale = 1.0  # KITTI stores 0..1, which is what the student saw: nuScenes' 0..255 times 1/255
 
-load = dict(type='LoadLiDARSweep', load_dim=4, intensity_scale=intensity_scale)
+# KITTI stores its intensity as 0..1, which is what the student saw: nuScenes' 0..255 times 1/255.
+load = dict(type='LoadLiDARSweep', load_dim=4, intensity_scale=1.0)
 db_sampler = dict(
     type='SplitDataBaseSampler',
     gt_db='split',  # 'full' pastes objects of frames that a few-label run must not see

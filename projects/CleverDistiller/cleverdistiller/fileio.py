@@ -101,6 +101,23 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
+def read_student(path: str | Path) -> dict[str, Tensor]:
+    """Read a student's tensors, from an export or from the distiller's training checkpoint.
+
+    Args:
+        path (str | Path): See :func:`read_checkpoint`.
+
+    Returns:
+        dict[str, Tensor]: Name, without ``student.``, to tensor.
+
+    Raises:
+        InputError: See :func:`read_state_dict`.
+    """
+    found = read_state_dict(path)
+    students = {name: value for name, value in found.items() if name.startswith('student.')}
+    return {name.removeprefix('student.'): value for name, value in students.items()} or found
+
+
 def read_metadata(path: str | Path) -> dict[str, str]:
     """What an exported student says about itself; empty for a file that says nothing.
 

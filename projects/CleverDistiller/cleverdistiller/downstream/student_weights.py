@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import load_strictly, read_metadata, read_state_dict
+from cleverdistiller.fileio import load_strictly, read_metadata, read_student
 
 REQUIRED = 'required'
 
@@ -103,7 +103,7 @@ def transfer_student(
         _check_voxel_size(weights, metadata, voxel_size_m, options)
     if not allow_missing:
         _check_arguments(weights, metadata, student, options)
-    found, own = _read_student(weights), student.state_dict()
+    found, own = read_student(weights), student.state_dict()
     report = compare(weights, found, student)
     print_log(str(report), logger='current')
     left_at_random = {name: own[name] for name in report.missing if name.startswith(tuple(allow_missing))}
@@ -141,14 +141,6 @@ def compare(path: str, found: dict[str, Tensor], student: nn.Module) -> Transfer
         loaded_parameters=sum(size for name, size in sizes.items() if name in fitting),
         parameters=sum(sizes.values()),
     )
-
-
-def _read_student(path: str) -> dict[str, Tensor]:
-    """The student's tensors, of an export or of the distiller's training checkpoint."""
-    found = read_state_dict(path)
-    return {
-        name.removeprefix('student.'): value for name, value in found.items() if name.startswith('student.')
-    } or found
 
 
 def _check_voxel_size(path: str, metadata: dict, voxel_size_m: float, options: StudentOptions) -> None:

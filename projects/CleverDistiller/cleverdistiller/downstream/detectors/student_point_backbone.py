@@ -27,9 +27,8 @@ class StudentPointBackbone(BaseModule):
     Args:
         student (dict): Maps a VoxelGrid to (M, C); tells C as ``out_channels``.
         voxel_size_m (float): Edge of a voxel.
-        intensity_scale (float): Factor on the stored intensity (channel 3) that brings it to the 0..1 of pretraining:
-            1 where the files hold 0..1, as KITTI's do. Here rather than at loading, so that pasted objects get it too.
-        in_channels (int): x, y, z and further channels that the student takes; a cloud may have more.
+        in_channels (int): x, y, z and further channels that the student takes; a cloud may have more. Intensity comes
+            in the 0..1 of pretraining: the datasets' loading sees to that, for scans and pasted objects.
         out_channels (int): Width of the heads.
         normalize (bool): BatchNorm and ReLU after the linear layer, as PointNet++'s neck ends.
         student_weights (str | None): An exported student, loaded before training starts. None starts from random
@@ -46,7 +45,6 @@ class StudentPointBackbone(BaseModule):
         self,
         student: dict,
         voxel_size_m: float,
-        intensity_scale: float,
         in_channels: int = 4,
         out_channels: int = 128,
         normalize: bool = False,
@@ -59,7 +57,6 @@ class StudentPointBackbone(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.voxel_size_m = voxel_size_m
-        self.intensity_scale = intensity_scale
         self.in_channels = in_channels
         self.student_weights = student_weights
         self.allow_other_voxel_size = allow_other_voxel_size
@@ -98,8 +95,8 @@ class StudentPointBackbone(BaseModule):
         """Features of the points.
 
         Args:
-            clouds (Tensor | Sequence[Tensor]): (B, N, 3 + c) or (N_cloud, 3 + c) each, float32: metres, then the
-                intensity as stored.
+            clouds (Tensor | Sequence[Tensor]): (B, N, 3 + c) or (N_cloud, 3 + c) each, float32: metres, then
+                intensity from 0 to 1.
             num_points (int | None): How many of each cloud's points get a feature, the first ones; all of them share
                 the grid. None: all, and clouds of one size.
 
@@ -121,8 +118,6 @@ class StudentPointBackbone(BaseModule):
         """Put whole clouds on the pretraining's grid."""
         sizes = torch.tensor([len(cloud) for cloud in clouds])
         points = torch.cat([cloud[:, : self.in_channels] for cloud in clouds])  # (N, 3 + c)
-        if self.in_channels > 3:
-            points[:, 3] *= self.intensity_scale
         cloud_index = torch.arange(len(sizes)).repeat_interleave(sizes).to(points.device)
         at_random = self.training and self.random_representative
         return voxelize(points, cloud_index, len(sizes), self.voxel_size_m, at_random)

@@ -1,6 +1,7 @@
 from mmdet3d.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
 from cleverdistiller.engine.state_dict_hash import state_dict_hash
 from cleverdistiller.engine.unwrapped import unwrapped
@@ -10,9 +11,10 @@ from cleverdistiller.engine.unwrapped import unwrapped
 class FrozenBackboneHook(Hook):
     """Prove that linear probing left the backbone as it was, BatchNorm statistics included.
 
-    Compares the SHA-256 of ``model.backbone`` before and after training; checkpoints carry the first along, so that a
-    resumed run compares with the start of the interrupted one. Does nothing unless ``model.frozen``. With
-    ``model.bn_train_in_lp`` a change is expected and logged.
+    Compares the SHA-256 before and after training, of ``model.backbone`` if ``model.frozen`` and of
+    ``model.backbone.student`` if ``model.backbone.frozen``; checkpoints carry the first along, so that a resumed run
+    compares with the start of the interrupted one. Does nothing where nothing is frozen. With ``model.bn_train_in_lp``
+    a change is expected and logged.
 
     Raises:
         RuntimeError: If a frozen backbone changed.
@@ -26,9 +28,9 @@ class FrozenBackboneHook(Hook):
             self.before = checkpoint.get('meta', {}).get('frozen_backbone_sha256')
 
     def before_train(self, runner: Runner) -> None:
-        model = unwrapped(runner)
-        if model.frozen and self.before is None:
-            self.before = state_dict_hash(model.backbone)
+        frozen = _frozen_part(unwrapped(runner))
+        if frozen is not None and self.before is None:
+            self.before = state_dict_hash(frozen)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         checkpoint['meta']['frozen_backbone_sha256'] = self.before
@@ -37,12 +39,18 @@ class FrozenBackboneHook(Hook):
         if self.before is None:
             return
         model = unwrapped(runner)
-        after = state_dict_hash(model.backbone)
+        after = state_dict_hash(_frozen_part(model))
         if after == self.before:
             runner.logger.info(f'backbone unchanged, sha256 {after}')
-        elif model.bn_train_in_lp:
+        elif getattr(model, 'bn_train_in_lp', False):
             runner.logger.info(f'backbone changed, as bn_train_in_lp allows: sha256 {self.before}, now {after}')
         else:
             raise RuntimeError(
                 f'the frozen backbone changed in training: sha256 {self.before}, now {after}; this is no linear probing'
             )
+
+
+def _frozen_part(model: nn.Module) -> nn.Module | None:
+    if getattr(model, 'frozen', False):  # a segmentor
+        return model.backbone
+    return model.backbone.student if getattr(model.backbone, 'frozen', False) else None  # a detector

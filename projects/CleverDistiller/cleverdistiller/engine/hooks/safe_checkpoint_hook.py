@@ -89,7 +89,8 @@ class SafeCheckpointHook(CheckpointHook):
             {name: value for name, value in model.state_dict().items() if name.startswith(parts)},
             runner._load_from,
             f'a {type(model).__name__} of this config',
-            'give the config that the checkpoint was trained with; an exported student goes to model.student_weights',
+            'give the config that the checkpoint was trained with; an exported student goes to model.student_weights '
+            'or, in a detector, model.backbone.student_weights',
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

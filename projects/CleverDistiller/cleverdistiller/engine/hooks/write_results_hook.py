@@ -18,9 +18,9 @@ class WriteResultsHook(Hook):
     a test with test-time augmentation, which is to be reported apart.
 
     ``made_from`` holds ``config``, ``checkpoint`` (that the run started or resumed from), ``epoch``, ``seed``,
-    ``student_weights``, ``frozen`` and ``bn_train_in_lp`` of the model, ``ann_file`` and ``frame_list`` of the training
-    set, ``scored`` (class, info file and number of frames of the set that was scored), ``versions``, and ``simulated``
-    if the scored data are. A checkpoint carries those of its training along, so that a test tells how its weights came
+    ``student_weights``, ``frozen`` and ``bn_train_in_lp`` of the model or its backbone, ``ann_file`` and ``frame_list``
+    of the training set, ``gt_db`` where objects are pasted, ``scored`` (class, info file and number of frames of the
+    set that was scored), ``versions``, and ``simulated`` if the scored data are. A checkpoint carries those of its training along, so that a test tells how its weights came
     to be, whatever the config of the test says.
     """
 
@@ -78,6 +78,12 @@ def _training(runner: Runner) -> dict:
     model = runner.cfg.get('model') or {}
     model = model.get('module') or model  # inside a model for test-time augmentation
     frames = (runner.cfg.get('train_dataloader') or {}).get('dataset') or {}
-    said = {key: model[key] for key in ('student_weights', 'frozen', 'bn_train_in_lp') if key in model}
+    holders = (model.get('backbone') or {}, model)  # a detector's backbone holds its student, a segmentor itself
+    said = {
+        key: part[key] for part in holders for key in ('student_weights', 'frozen', 'bn_train_in_lp') if key in part
+    }
     said |= {key: frames[key] for key in ('ann_file', 'frame_list') if key in frames}
+    for step in frames.get('pipeline') or ():
+        if 'gt_db' in (step.get('db_sampler') or {}):
+            said['gt_db'] = step['db_sampler']['gt_db']
     return dict(seed=runner.seed, **said)

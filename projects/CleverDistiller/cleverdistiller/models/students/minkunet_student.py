@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import load_strictly, read_state_dict
+from cleverdistiller.fileio import load_strictly, read_student
 from cleverdistiller.ops.sparse_conv import load_backend, use_algorithm_for
 from cleverdistiller.structures import VoxelGrid
 
@@ -136,12 +136,9 @@ class MinkUNetStudent(BaseModule):
         Raises:
             InputError: If the file cannot be read safely or does not fit.
         """
-        found = read_state_dict(path)
-        if any(key.startswith('student.') for key in found):  # a training checkpoint
-            found = {key.removeprefix('student.'): value for key, value in found.items() if key.startswith('student.')}
         load_strictly(
             self,
-            found,
+            read_student(path),
             path,
             'build the student with the depth, width, variant and in_channels the file was made '
             'with (its metadata names them)',

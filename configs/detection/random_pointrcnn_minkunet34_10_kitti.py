@@ -1,0 +1,8 @@
+# PointRCNN on a MinkUNet-34 that starts at random, 10 % of KITTI: the first of the public 10 % lists, 371 frames.
+_base_ = [
+    '../_base_/detection_runtime.py', '../_base_/datasets/kitti_detection.py',
+    '../_base_/models/point_rcnn_minkunet34.py', '../_base_/schedules/pointrcnn_80e.py'
+]
+
+model = dict(backbone=dict(student_weights=None))
+train_dataloader = dict(dataset=dict(frame_list='configs/splits/kitti/public_10_0.json'))

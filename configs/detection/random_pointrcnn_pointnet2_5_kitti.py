@@ -1,0 +1,7 @@
+# The reference: PointRCNN on PointNet++, repaired, 5 % of KITTI.
+_base_ = [
+    '../_base_/detection_runtime.py', '../_base_/datasets/kitti_detection.py',
+    '../_base_/models/point_rcnn_pointnet2.py', '../_base_/schedules/pointrcnn_80e.py'
+]
+
+train_dataloader = dict(dataset=dict(frame_list='configs/splits/kitti/public_5_0.json'))
