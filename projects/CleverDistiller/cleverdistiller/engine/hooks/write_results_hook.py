@@ -20,8 +20,8 @@ class WriteResultsHook(Hook):
     ``made_from`` holds ``config``, ``checkpoint`` (that the run started or resumed from), ``epoch``, ``seed``,
     ``student_weights``, ``frozen`` and ``bn_train_in_lp`` of the model or its backbone, ``ann_file`` and ``frame_list``
     of the training set, ``gt_db`` where objects are pasted, ``scored`` (class, info file and number of frames of the
-    set that was scored), ``versions``, and ``simulated`` if the scored data are. A checkpoint carries those of its training along, so that a test tells how its weights came
-    to be, whatever the config of the test says.
+    set that was scored), ``versions``, and ``simulated`` if the scored data are. A checkpoint carries those of its
+    training along, so that a test tells how its weights came to be, whatever the config of the test says.
     """
 
     def __init__(self) -> None:
