@@ -13,7 +13,7 @@ after the other. The same command again skips what is done and goes on where a r
 failed is told at the end, and does not stop the others.
 
 Writes DIR/few_label_runs.json and prints DIR/few_label_runs.md: per metric the mean and the standard deviation (n - 1)
-over the draws. --metrics 'mean/3d/*' 'seg/miou' shortens the table, not the JSON.
+over the draws. --metrics 'kitti/mean/3d/*' 'seg/miou' shortens the table, not the JSON.
 """
 
 import argparse
@@ -149,6 +149,9 @@ def table(summary: Mapping[str, Mapping[str, tuple]], planned: int, patterns: Se
 
     Returns:
         str: Each cell ``mean ± deviation (n)``, where n, the number of draws, is told if it is not ``planned``.
+
+    Raises:
+        InputError: If no metric matches.
     """
 
     def cell(found: tuple[float, float | None, int] | None) -> str:
@@ -159,11 +162,14 @@ def table(summary: Mapping[str, Mapping[str, tuple]], planned: int, patterns: Se
         return f'{mean:.4f}{spread}' + ('' if count == planned else f' (n={count})')
 
     metrics = dict.fromkeys(metric for numbers in summary.values() for metric in numbers)
-    rows = [
-        [metric, *(cell(numbers.get(metric)) for numbers in summary.values())]
-        for metric in metrics
-        if any(fnmatch(metric, pattern) for pattern in patterns)
-    ]
+    shown = [metric for metric in metrics if any(fnmatch(metric, pattern) for pattern in patterns)]
+    if metrics and not shown:
+        raise InputError(
+            f'--metrics {" ".join(patterns)}',
+            f'patterns of {", ".join(metrics)}',
+            'give the command again: what has run is kept',
+        )
+    rows = [[metric, *(cell(numbers.get(metric)) for numbers in summary.values())] for metric in shown]
     rows = [[f'n = {planned}', *summary], ['---', *('---:' for _ in summary)], *rows]
     return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
 

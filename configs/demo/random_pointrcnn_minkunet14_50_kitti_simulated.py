@@ -17,5 +17,6 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'kitti_infos_val.pkl')
 test_evaluator = val_evaluator
 
-train_cfg = dict(max_epochs=20, val_interval=10)
+train_cfg = dict(max_epochs=40, val_interval=10)
+optim_wrapper = dict(optimizer=dict(lr=0.005))
 default_hooks = dict(logger=dict(interval=5))

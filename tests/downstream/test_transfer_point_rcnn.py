@@ -186,11 +186,12 @@ def test_the_second_stage_gets_its_number_of_proposals_by_the_rule(positive, har
     if hard + easy:
         positives = min(positive, 8)
         negatives = 16 - positives
-        hards = min(hard, -(-negatives * 8 // 10))
+        easies = min(easy, negatives - min(hard, -(-negatives * 8 // 10)))
+        hards = min(hard, negatives - easies)
         distinct = result.neg_inds.unique()
         assert len(result.pos_inds) == positives == len(result.pos_inds.unique())
         assert (overlaps[distinct] >= 0.1).sum() == hards
-        assert len(distinct) == min(hards + easy, negatives)
+        assert len(distinct) == min(hard + easy, negatives)
     else:
         assert len(result.pos_inds) == 16 and len(result.pos_inds.unique()) == min(positive, 8)
 

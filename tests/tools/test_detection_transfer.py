@@ -1,6 +1,7 @@
 """A detector as a user makes one: prepared, trained on a list of frames from a student, tested, drawn."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +96,16 @@ def test_testing_writes_detections_that_can_be_drawn(trained, config, tmp_path):
     assert set(read_detections(found)) == {'000004', '000005'}
     run_script(TOOLS / 'visualize.py', 'detections', config, found, '--out', tmp_path / 'found.png')
     assert np.asarray(Image.open(tmp_path / 'found.png')).std() > 5
+
+
+def test_the_test_split_s_own_scans_are_submitted(trained, config, tmp_path):
+    cfg, server = Config.fromfile(config), REPO / 'configs/detection/submission_pointrcnn_minkunet34_kitti.py'
+    submission = Config.fromfile(server)
+    for key in ('ann_file', 'load_eval_anns', 'data_prefix'):
+        cfg.test_dataloader.dataset[key] = submission.test_dataloader.dataset[key]
+    infos = str(config.parent / 'kitti_infos_test.pkl')
+    cfg.test_evaluator = dict(submission.test_evaluator, ann_file=infos, out_dir=str(tmp_path / 'results'))
+    cfg.dump(tmp_path / 'config.py')
+    shutil.rmtree(config.parent / 'training' / 'velodyne_reduced')  # numbers are those of training frames, too
+    run_script(TOOLS / 'test.py', tmp_path / 'config.py', trained / 'epoch_2.pth', '--work-dir', tmp_path)
+    assert [path.name for path in (tmp_path / 'results').glob('*.txt')] == ['000000.txt']

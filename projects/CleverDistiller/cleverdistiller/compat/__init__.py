@@ -9,6 +9,8 @@
   ``points_in_boxes_part`` and ``_all``, ``nms3d`` (``_normal``), in every module of mmcv and mmdet3d that holds
   one by name, and ``RoIPointPool3dFunction.forward`` are replaced by a choice made at each call: mmcv's own
   function for CUDA tensors, :mod:`ops.point_ops` or :mod:`ops.point_box_ops` for others.
+  What other detectors need besides still asks for a GPU: ``knn`` (DGCNN), RoI-aware pooling (PartA2), stacked
+  clouds (PV-RCNN).
 
 Nothing changes before the functions below are called; calling them again does nothing.
 """

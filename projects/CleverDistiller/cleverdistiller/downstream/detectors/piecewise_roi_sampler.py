@@ -14,7 +14,7 @@ class PiecewiseRoISampler:
     """Proposals for PointRCNN's second stage: exactly ``num`` a frame, so that frames stack.
 
     Positives first, up to their share. The rest are negatives, a share from each piece of overlaps, hard ones first;
-    what a piece lacks, the next one gives. Where there are too few, some come twice. (mmdet3d's
+    what a piece lacks, the next one gives, then any. Where there are too few, some come twice. (mmdet3d's
     ``IoUNegPiecewiseSampler`` then repeats proposals of the wrong index, or returns too few.)
 
     Args:
@@ -85,7 +85,9 @@ class PiecewiseRoISampler:
             due += fraction
             lacking = min(math.ceil(count * due), count) - sum(map(len, chosen))
             chosen.append(_choose(negatives[(overlaps >= above) & (overlaps < below)], lacking))
-        return torch.cat(chosen)
+        rows = torch.cat(chosen)
+        unused = negatives[~torch.isin(negatives, rows)]
+        return torch.cat([rows, _choose(unused, count - len(rows))])
 
 
 def _choose(rows: Tensor, count: int) -> Tensor:

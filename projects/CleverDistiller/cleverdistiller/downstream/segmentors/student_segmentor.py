@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
@@ -26,12 +27,13 @@ class StudentSegmentor(Base3DSegmentor):
         decode_head (dict): (M, C) to (M, K); both widths are filled in.
         num_classes (int): K. Labels from K on are ignored.
         losses (dict[str, dict]): Name to criterion over (labelled voxels, K) logits and their labels; summed.
-        student_weights (str | None): An exported student, loaded before training starts; any key that is missing or
+        student_weights (str | None): An exported student, loaded before training starts; a key that is missing or
             does not fit is an error. None starts from random weights. ``required`` asks for one of the two.
         frozen (bool): Train the head alone.
         bn_train_in_lp (bool): Let a frozen backbone's BatchNorm see batches all the same, as some published code does;
             its statistics drift. For comparison only.
         allow_other_voxel_size (bool): Take a student that was distilled on another grid.
+        allow_missing (Sequence[str]): Beginnings of the names of the student's tensors that may start at random.
         data_preprocessor (dict | None): :class:`SegmentationDataPreprocessor`.
 
     Raises:
@@ -48,6 +50,7 @@ class StudentSegmentor(Base3DSegmentor):
         frozen: bool = False,
         bn_train_in_lp: bool = False,
         allow_other_voxel_size: bool = False,
+        allow_missing: Sequence[str] = (),
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -61,6 +64,7 @@ class StudentSegmentor(Base3DSegmentor):
         self.frozen = frozen
         self.bn_train_in_lp = bn_train_in_lp
         self.allow_other_voxel_size = allow_other_voxel_size
+        self.allow_missing = tuple(allow_missing)
         self.backbone = MODELS.build(backbone).requires_grad_(not frozen)
         self.decode_head = MODELS.build(
             dict(decode_head, in_channels=self.backbone.out_channels, out_channels=num_classes)
@@ -70,8 +74,14 @@ class StudentSegmentor(Base3DSegmentor):
     def init_weights(self) -> None:
         """Called by the runner before training, not before testing: a test checkpoint holds all weights."""
         super().init_weights()
-        voxel_size_m = self.data_preprocessor.voxel_size_m
-        transfer_student(self.backbone, self.student_weights, voxel_size_m, _OPTIONS, self.allow_other_voxel_size)
+        transfer_student(
+            self.backbone,
+            self.student_weights,
+            self.data_preprocessor.voxel_size_m,
+            _OPTIONS,
+            self.allow_other_voxel_size,
+            self.allow_missing,
+        )
 
     def train(self, mode: bool = True) -> 'StudentSegmentor':
         """Frozen stays frozen, whoever calls."""
