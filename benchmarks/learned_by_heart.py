@@ -3,8 +3,8 @@
 python benchmarks/learned_by_heart.py CONFIG DETECTIONS.npz [--least-points 5] [--sure 0.5]
 
 DETECTIONS.npz is what the metric wrote with test_evaluator.predictions_file=DETECTIONS.npz. Prints one JSON line:
-objects with enough points inside the config's range; those that are found, which is that the detection of their class that
-overlaps most does so by more than the class's threshold in 3D; the overlap and score of each; and how many other
+objects with enough points inside the config's range; those that are found, which is that the detection of their class
+that overlaps most does so by more than the class's threshold in 3D; the overlap and score of each; and how many other
 detections have a higher score than ``--sure``. KITTI's AP tells little about three frames: see docs/benchmarks.md.
 """
 
