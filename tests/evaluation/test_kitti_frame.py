@@ -1,11 +1,14 @@
 """Labels from info files, and detections in the camera against mmdet3d's KittiMetric."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from mmdet3d.evaluation import KittiMetric
 from predicted_boxes import CLASSES, HEIGHT, WIDTH, detected, random_boxes, record_of, write_info_file
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.evaluation.detection_predictions import FrameDetections
 from cleverdistiller.evaluation.kitti_frame import read_kitti_frames
 from cleverdistiller.evaluation.lidar_detections import lidar_detections
 
@@ -51,6 +54,20 @@ def test_without_a_range_all_that_the_image_shows_is_kept(tmp_path):
     assert len(frame.in_camera(found_in(detected('000007'))).name) == 0
 
 
+def test_a_corner_beside_the_camera_is_projected_to_the_border(tmp_path):
+    frame = read_kitti_frames(str(write_info_file(tmp_path / 'infos.pkl', [record_of(7)])))['000007']
+    to_camera = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
+    without_shift = np.hstack([frame.cam2img[:3, :3], np.zeros((3, 1))])
+    frame = dataclasses.replace(frame, lidar2cam=to_camera, cam2img=without_shift)
+    # Across the view, its rear in the camera's plane or just before it; in double precision, so that it is.
+    boxes = np.array([[1 + step, -1.5, -1, 1, 2, 1, -np.pi / 2] for step in (0, 1e-6)])
+    found = FrameDetections('000007', boxes, np.ones(2), np.full(2, 'Car'))
+    with np.errstate(all='raise'):
+        beside, before = frame.in_camera(found).box_px
+    np.testing.assert_allclose(beside, before, rtol=1e-5)
+    assert beside[2] == WIDTH and (beside[:2] > 0).all()
+
+
 def test_labels_come_back_from_the_info_file(tmp_path):
     boxes = random_boxes(3, np.array([2, 0, 0]))
     record = record_of(7, boxes, [2, 3, -1], occluded=[2, 0, -1], truncated=[0.3, 0, -1])
@@ -68,6 +85,7 @@ def test_labels_come_back_from_the_info_file(tmp_path):
         (lambda record: record['instances'][1].pop('occluded'), "12 without 'occluded'"),
         (lambda record: record['instances'][0].update(bbox_label=9), '12 without 9'),
         (lambda record: record['instances'][0].update(bbox=[0, np.nan, 1, 1]), '12 where box_px is NaN'),
+        (lambda record: record['images']['CAM2'].update(cam2img=np.full((4, 4), np.nan)), '12 where cam2img is NaN'),
         (lambda record: record['instances'][1].update(bbox_3d=[0, 1, 2]), '12 where'),
     ],
 )

@@ -39,7 +39,7 @@ def slow_match(objects: np.ndarray, object_names: list, boxes: np.ndarray, names
         best, best_iou = -1, 0.0
         for row, (other, other_name) in enumerate(zip(objects, object_names)):
             iou = float(iou_3d(torch.from_numpy(box), torch.from_numpy(other)))
-            if other_name == name and row not in taken and iou >= LEAST_IOU[name] and iou > best_iou:
+            if other_name == name and row not in taken and iou > LEAST_IOU[name] and iou > best_iou:
                 best, best_iou = row, iou
         taken.append(best)
     return taken
@@ -77,6 +77,14 @@ def test_the_surer_detection_chooses_first_and_a_second_is_false():
 def test_a_class_has_its_own_overlap():
     frame = judged((moved(CAR, 1.0), 'Car', 0.9), (moved(WALKER, 0.1), 'Pedestrian', 0.9))  # IoU 0.60 and 0.7
     assert frame.taken.tolist() == [-1, 2]
+
+
+def test_just_the_overlap_is_not_enough_as_for_kitti():
+    whole, half = np.array([[5, 0, 0, 2, 1, 1, 0]], float), np.array([[5, 0, 0, 1, 1, 1, 0]], float)
+    more_than_half, walker = np.array([[5, 0, 0, 1.01, 1, 1, 0]], float), np.array(['Pedestrian'])
+    assert iou_3d(torch.from_numpy(half), torch.from_numpy(whole)).item() == LEAST_IOU['Pedestrian']
+    assert match(whole, walker, half, walker).tolist() == [-1]
+    assert match(whole, walker, more_than_half, walker).tolist() == [0]
 
 
 def test_unsure_detections_are_left_out():

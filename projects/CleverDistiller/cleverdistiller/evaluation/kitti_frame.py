@@ -14,7 +14,8 @@ CAMERA = 'CAM2'  # labels are made for the left colour camera
 MAKER = 'tools/prepare_kitti.py'
 # Where mmdet3d's KittiMetric keeps detections: x, y, z of the middle of the bottom, least and most.
 KEPT_RANGE_M = (0, -40, -3, 70.4, 40, 0)
-
+# A corner exactly beside the camera, which has no projection, is moved so far ahead.
+LEAST_DEPTH_M = 1e-9
 
 _CORNERS = np.array([[x, y, z] for x in (0.5, -0.5) for y in (0, -1) for z in (0.5, -0.5)])  # y points down
 
@@ -28,12 +29,20 @@ class KittiFrame:
         lidar2cam (np.ndarray): (4, 4) LiDAR to rectified camera frame.
         cam2img (np.ndarray): (4, 4) or (3, 4) projection of the rectified camera frame into the image.
         image_size_wh (tuple[int, int]): Width and height in pixels.
+
+    Raises:
+        ValueError: If a number of the calibration is NaN or infinite.
     """
 
     truth: KittiTruth
     lidar2cam: np.ndarray
     cam2img: np.ndarray
     image_size_wh: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        for name in ('lidar2cam', 'cam2img'):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f'{name} is NaN or infinite')
 
     def in_camera(self, found: FrameDetections, range_m: Sequence[float] | None = KEPT_RANGE_M) -> KittiDetections:
         """Detections as the benchmark wants them; those that lie outside the image or the range are left out.
@@ -145,6 +154,7 @@ def _corners(box_cam: np.ndarray) -> np.ndarray:
 def _project(points_cam: np.ndarray, cam2img: np.ndarray) -> np.ndarray:
     """(..., 3) metres to (..., 2) pixels."""
     uvw = points_cam @ cam2img[:3, :3].T + cam2img[:3, 3]
+    uvw = np.where(uvw[..., 2:] == 0, uvw + LEAST_DEPTH_M * cam2img[:3, 2], uvw)
     return uvw[..., :2] / uvw[..., 2:]
 
 

@@ -1,7 +1,7 @@
 """mmcv's CUDA operators on points and boxes in plain torch, for any device; see :mod:`point_ops`.
 
 Boxes are (x, y, z, dx, dy, dz, yaw) in a LiDAR frame, metres and radians, z at the **bottom**, yaw counter-
-clockwise, except in :func:`nms3d_normal`, which does not look at z.
+clockwise; :func:`axis_aligned_bev_iou` looks at neither z nor yaw.
 """
 
 import torch

@@ -112,8 +112,8 @@ class DetectedFrame:
 def match(objects: np.ndarray, object_names: np.ndarray, boxes: np.ndarray, names: np.ndarray) -> np.ndarray:
     """Give objects to detections: each in turn takes the free object of its class that it overlaps most.
 
-    It takes none if the overlap in 3D is below the benchmark's for its class (0.7 for cars, 0.5 for the others). This
-    is for looking at one frame; the benchmarks' own rules, which ignore some objects, are in ``evaluation``.
+    It takes none unless the overlap in 3D is above KITTI's for its class (0.7 for cars, 0.5 for the others). This is
+    for looking at one frame; the benchmarks' own rules, which ignore some objects, are in ``evaluation``.
 
     Args:
         objects (np.ndarray): (G, 7) boxes as :class:`FrameDetections` has them.
@@ -131,7 +131,7 @@ def match(objects: np.ndarray, object_names: np.ndarray, boxes: np.ndarray, name
     for row, name in enumerate(names):
         free = (object_names == name) & ~np.isin(np.arange(len(objects)), taken)
         best = np.argmax(np.where(free, ious[row], -1))
-        if free[best] and ious[row, best] >= LEAST_IOU[name]:
+        if free[best] and ious[row, best] > LEAST_IOU[name]:
             taken[row] = best
     return taken
 
