@@ -6,7 +6,8 @@ from cleverdistiller.seeding import isolated_seed
 class SeededSamples:
     """Put before a dataset class: each sample's randomness depends on (seed, epoch, index) alone.
 
-    Another number of workers, or a resumed run, sees the same augmentations. :class:`SeedHook` tells the epoch.
+    Another number of workers, or a resumed run, sees the same augmentations. :class:`SeedHook` tells the epoch, or
+    :class:`SeededIterTrainLoop` where epochs are passes between iterations.
     """
 
     def __init__(self, *args, **kwargs) -> None:

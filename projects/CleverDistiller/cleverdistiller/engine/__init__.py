@@ -1,3 +1,3 @@
-from cleverdistiller.engine import hooks, schedulers
+from cleverdistiller.engine import hooks, loops, schedulers
 
-__all__ = ['hooks', 'schedulers']
+__all__ = ['hooks', 'loops', 'schedulers']

@@ -1,0 +1,3 @@
+from cleverdistiller.engine.loops.seeded_iter_train_loop import SeededIterTrainLoop
+
+__all__ = ['SeededIterTrainLoop']
