@@ -140,8 +140,10 @@ def label_fault(text: str) -> str | None:
     regions = 0
     for number, line in enumerate(text.splitlines(), 1):
         name, *values = line.strip().split(' ')
-        if len(values) != LABEL_COLUMNS - 1:
-            return f'row {number} has {len(line.split())} columns instead of {LABEL_COLUMNS}'
+        if (columns := len(line.split())) != LABEL_COLUMNS:
+            return f'row {number} has {columns} columns instead of {LABEL_COLUMNS}'
+        if len(values) != LABEL_COLUMNS - 1:  # mmdet3d's converter splits at each blank, and at nothing else
+            return f'row {number} has something else than one blank between columns'
         if name not in (*TYPES, DONT_CARE):
             return f'row {number} is of the unknown class {name}'
         numbers = _finite(values)
