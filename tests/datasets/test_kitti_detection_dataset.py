@@ -136,7 +136,7 @@ def test_an_absent_class_is_named(root, tmp_path):
     path = write_list(tmp_path / 'vans.json', '000070')
     for changes, said in (
         (dict(frame_list=path), 'kitti_dbinfos_train.pkl without a Car in the frames of .*vans.json'),
-        (dict(sample_groups=dict(Tram=2)), 'without a Tram in all frames'),
+        (dict(sample_groups=dict(Tram=2), classes=('Car', 'Tram')), 'without a Tram in all frames'),
         (dict(prepare=dict(filter_by_min_points=dict(Car=10_000))), 'without a Car after filter_by_min_points'),
         (dict(gt_db='split0'), "'split' or 'full'"),
         (dict(info_path=str(tmp_path / 'none.pkl')), 'none.pkl, which is not a file'),
@@ -144,6 +144,53 @@ def test_an_absent_class_is_named(root, tmp_path):
         with pytest.raises(InputError, match=said):
             sampler_of(root, **changes)
     assert sampler_of(root, frame_list=path, gt_db='full').db_infos['Car']
+
+
+def test_a_class_without_any_object_can_be_left_out(root, tmp_path):
+    database = mmengine.load(root / 'kitti_dbinfos_train.pkl')
+    del database['Cyclist']
+    path = tmp_path / 'db.pkl'
+    path.write_bytes(pickle.dumps(database))
+    with pytest.raises(InputError, match='leave Cyclist out of sample_groups or set it to 0'):
+        sampler_of(root, info_path=str(path))
+    for groups in (dict(Car=20, Pedestrian=15), dict(Car=20, Pedestrian=15, Cyclist=0)):
+        sampler = sampler_of(root, info_path=str(path), sample_groups=groups)  # the filters still name Cyclist
+        assert set(sampler.sample_all(np.zeros((0, 7)), np.zeros(0))['gt_labels_3d']) == {0, 2}
+    with pytest.raises(InputError, match='filter_by_min_points with Cat'):
+        sampler_of(root, prepare=dict(filter_by_min_points=dict(Cat=5)))
+
+
+@pytest.mark.parametrize('harm', [0, 1, 40, -1, 'a field gone', 'no classes', 'no records'])
+def test_a_damaged_database_is_named(root, tmp_path, harm):
+    content = (root / 'kitti_dbinfos_train.pkl').read_bytes()
+    database = pickle.loads(content)
+    if harm == 'a field gone':
+        del database['Car'][-1]['image_idx']
+    elif harm == 'no records':
+        database['Car'] = dict.fromkeys(range(3))
+    elif harm == 'no classes':
+        database = database['Car']
+    (tmp_path / 'db.pkl').write_bytes(content[:harm] if isinstance(harm, int) else pickle.dumps(database))
+    with pytest.raises(InputError, match=r'db\.pkl, which (cannot be read|is no ground)(?s:.*)remedy: make it again'):
+        sampler_of(root, info_path=str(tmp_path / 'db.pkl'))
+
+
+def test_pasted_objects_have_the_labels_of_the_dataset(root):
+    cars = dict(metainfo=dict(classes=('Car',)), filter_empty_gt=False)
+    for classes in (('Car',), None):
+        dataset = build(root, sampler=dict(classes=classes, sample_groups=dict(Car=20, Cyclist=0)), **cars)
+        assert set(dataset[0]['data_samples'].gt_instances_3d.labels_3d.tolist()) == {0}
+    swapped = ('Car', 'Cyclist', 'Pedestrian')
+    for changes, said in (
+        (
+            dict(metainfo=dict(classes=swapped)),
+            'Car, Cyclist, Pedestrian for the frames and Pedestrian, Cyclist, Car for',
+        ),
+        (dict(sampler=dict(classes=swapped)), 'Car, Cyclist, Pedestrian for the pasted objects'),
+        (dict(sampler=dict(classes=None), **cars), 'sample_groups with Pedestrian, Cyclist'),
+    ):
+        with pytest.raises(InputError, match=said):
+            build(root, **changes)
 
 
 def test_a_database_of_mmdet3ds_own_tool_is_refused(root, tmp_path):

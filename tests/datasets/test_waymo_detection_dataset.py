@@ -152,6 +152,7 @@ def test_a_scene_list_holds_whole_segments(made, tmp_path):
         (dict(load_interval=0), 'load_interval=0'),
         (dict(load_interval=2, frame_list='list.json'), 'load_interval=2 and frame_list=list.json'),
         (dict(load_interval=20, pipeline=[dict(db_sampler={})]), '--mode stride --percent 5,'),
+        (dict(pipeline=[dict(db_sampler=dict(classes=('Car', 'Cyclist')))]), 'Car, Cyclist for the pasted objects'),
         (dict(ann_file='other.pkl'), r'other\.pkl, which is not a file'),
         (dict(metainfo=dict(classes=('Car',)), load_interval=5), '6 frames without a Car'),
     ],

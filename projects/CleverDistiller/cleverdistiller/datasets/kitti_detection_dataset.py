@@ -6,7 +6,7 @@ from mmdet3d.registry import DATASETS
 from cleverdistiller.datasets.frame_list import FrameList
 from cleverdistiller.datasets.info_file import read_infos
 from cleverdistiller.datasets.seeded_samples import SeededSamples
-from cleverdistiller.datasets.split_data_base_sampler import with_frame_list
+from cleverdistiller.datasets.split_data_base_sampler import for_dataset
 from cleverdistiller.errors import InputError
 
 
@@ -21,14 +21,15 @@ class KittiDetectionDataset(SeededSamples, KittiDataset):
         ann_file (str): Info file (``.pkl``), relative to ``data_root``.
         metainfo (dict | None): ``classes`` in the order of their labels; None takes Pedestrian, Cyclist, Car.
         frame_list (str | None): A file of ``tools/splits.py``: train on these frames only. None takes all. A ground-
-            truth sampler in the pipeline gets the same list.
+            truth sampler in the pipeline gets the same list, and the classes.
         pipeline (list): Configs of transforms.
         **kwargs: For :class:`mmdet3d.datasets.KittiDataset` (``data_root``, ``data_prefix``, ``test_mode``,
             ``filter_empty_gt``, ...).
 
     Raises:
         InputError: If the info file is missing, of another version or set, or empty, if the frame list is of other
-            frames, if a sampler would paste objects of other frames, or if no frame to train on has an object.
+            frames, if a sampler would paste objects of other frames or under other labels, or if no frame to train on
+            has an object.
     """
 
     name = 'kitti'
@@ -44,11 +45,12 @@ class KittiDetectionDataset(SeededSamples, KittiDataset):
         **kwargs,
     ) -> None:
         self.frame_list = frame_list
+        metainfo = {'classes': ('Pedestrian', 'Cyclist', 'Car'), **(metainfo or {})}
         super().__init__(
             data_root=data_root,
             ann_file=ann_file,
-            metainfo={'classes': ('Pedestrian', 'Cyclist', 'Car'), **(metainfo or {})},
-            pipeline=with_frame_list(pipeline, frame_list),
+            metainfo=metainfo,
+            pipeline=for_dataset(pipeline, metainfo['classes'], frame_list),
             **kwargs,
         )
 

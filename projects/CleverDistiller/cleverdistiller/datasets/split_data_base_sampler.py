@@ -1,6 +1,7 @@
 import os.path as osp
 from collections.abc import Sequence
 
+import mmengine
 import numpy as np
 from mmdet3d.datasets.transforms.dbsampler import DataBaseSampler
 from mmdet3d.registry import TRANSFORMS
@@ -8,6 +9,8 @@ from mmengine.logging import print_log
 
 from cleverdistiller.datasets.frame_list import FrameList
 from cleverdistiller.errors import InputError
+
+_FIELDS = frozenset({'name', 'path', 'image_idx', 'box3d_lidar', 'num_points_in_gt', 'difficulty'})
 
 
 @TRANSFORMS.register_module()
@@ -25,43 +28,54 @@ class SplitDataBaseSampler(DataBaseSampler):
     Args:
         info_path (str): Database's records (``kitti_dbinfos_train.pkl``), made by our ``tools/prepare_*.py``.
         sample_groups (dict): Class to the number of its objects that a frame is filled up to.
+        classes (Sequence[str]): In the order of their labels; the dataset hands on its own.
+        points_loader (dict): Config of the transform that reads an object's points.
+        data_root (str | None): What the records' paths start from.
+        rate (float): Share of the lacking objects to paste.
         frame_list (str | None): A file of ``tools/splits.py``; the dataset hands on its own. None is all frames.
         gt_db (str): ``'split'`` for objects of the listed frames, ``'full'`` for those of all frames.
         prepare (dict | None): mmdet3d's filters, such as ``filter_by_min_points``.
-        **kwargs: For :class:`mmdet3d.datasets.transforms.DataBaseSampler` (``data_root``, ``rate``, ``classes``,
-            ``points_loader``).
 
     Raises:
         InputError: If ``gt_db`` is neither, if the records are missing, damaged or made by mmdet3d's own tool, or if a
-            class of ``sample_groups`` has no object.
+            class of ``sample_groups`` has no object or is none of ``classes``.
     """
 
     def __init__(
         self,
         info_path: str,
         sample_groups: dict,
+        classes: Sequence[str],
+        points_loader: dict,
+        data_root: str | None = None,
+        rate: float = 1.0,
         frame_list: str | None = None,
         gt_db: str = 'split',
         prepare: dict | None = None,
-        **kwargs,
     ) -> None:
         if gt_db not in ('split', 'full'):
             raise InputError(f'gt_db={gt_db!r}', "'split' or 'full'", 'choose one of them')
-        if not osp.isfile(info_path):
-            raise InputError(
-                f'{info_path}, which is not a file', 'a ground-truth database', 'make it with the tools/prepare_*.py'
-            )
+        # Not the base's: it reads the records unchecked, and draws from numpy's generator.
+        self.info_path = info_path
+        self.data_root = data_root
+        self.rate = rate
+        self.cat2label = {name: label for label, name in enumerate(classes)}
         self.frame_list = frame_list
         self.gt_db = gt_db
-        self.info_path = info_path
-        self._groups = dict(sample_groups)
-        super().__init__(
-            info_path=info_path,
-            sample_groups=sample_groups,
-            prepare={'filter_by_frames': frame_list, **(prepare or {})},
-            **kwargs,
-        )
+        self._groups = {name: number for name, number in sample_groups.items() if number}
+        if strangers := [name for name in self._groups if name not in self.cat2label]:
+            raise InputError(
+                f'sample_groups with {", ".join(strangers)}',
+                f'classes of the dataset, {", ".join(classes)}',
+                'leave them out of sample_groups or set them to 0, or name them in the metainfo of the dataset',
+            )
+        self.points_loader = TRANSFORMS.build(points_loader)
+        self.db_infos = self.filter_by_frames(_read_database(info_path), frame_list)
+        for name, value in (prepare or {}).items():
+            self.db_infos = getattr(self, name)(self.db_infos, value)
         self._refuse_absent(self.db_infos, f'after {", ".join(prepare or ["no filter"])}')
+        left = ', '.join(f'{len(found)} {name}' for name, found in self.db_infos.items())
+        print_log(f'ground-truth database, filtered: {left}', 'current')
         self.sampler_dict = {name: _IndependentDraws(found) for name, found in self.db_infos.items()}
 
     def filter_by_frames(self, db_infos: dict, frame_list: str | None) -> dict:
@@ -96,13 +110,29 @@ class SplitDataBaseSampler(DataBaseSampler):
         self._refuse_absent(kept, f'in {origin}')
         return kept
 
+    def filter_by_min_points(self, db_infos: dict, min_gt_points_dict: dict) -> dict:
+        """Keep objects with so many points or more; unlike mmdet3d's, of classes without any object, too.
+
+        Args:
+            db_infos (dict): Class to its objects' records.
+            min_gt_points_dict (dict): Class to the least number.
+        """
+        if strangers := [name for name in min_gt_points_dict if name not in (*db_infos, *self.cat2label)]:
+            raise InputError(
+                f'filter_by_min_points with {", ".join(strangers)}',
+                f'classes of {self.info_path} or of the dataset, {", ".join(self.cat2label)}',
+                'correct their names in prepare',
+            )
+        present = {name: least for name, least in min_gt_points_dict.items() if name in db_infos}
+        return super().filter_by_min_points(db_infos, present)
+
     def _refuse_absent(self, db_infos: dict, where: str) -> None:
-        for name, wanted in self._groups.items():
-            if wanted and not db_infos.get(name):
+        for name in self._groups:
+            if not db_infos.get(name):
                 raise InputError(
                     f'{self.info_path} without a {name} {where}',
                     f'objects of each class of sample_groups, {", ".join(self._groups)}',
-                    f"leave {name} out of sample_groups, take more frames, or set gt_db='full' and say so",
+                    f"leave {name} out of sample_groups or set it to 0, take more frames, or set gt_db='full'",
                 )
 
     def sample_all(
@@ -145,6 +175,29 @@ class SplitDataBaseSampler(DataBaseSampler):
         return points
 
 
+def _read_database(path: str) -> dict:
+    maker = 'the tools/prepare_*.py of the dataset'
+    if not osp.isfile(path):
+        raise InputError(f'{path}, which is not a file', 'a ground-truth database', f'make it with {maker}')
+    try:
+        database = mmengine.load(path, file_format='pkl')
+    except Exception as error:  # any damaged pickle: EOFError, UnpicklingError, AttributeError, ...
+        raise InputError(
+            f'{path}, which cannot be read ({error})', 'a ground-truth database', f'make it again with {maker}'
+        ) from error
+    if not isinstance(database, dict) or not all(map(_has_records, database.values())):
+        raise InputError(
+            f'{path}, which is no ground-truth database',
+            f'for each class a list of records with {", ".join(sorted(_FIELDS))}',
+            f'make it again with {maker}',
+        )
+    return database
+
+
+def _has_records(objects) -> bool:
+    return isinstance(objects, list) and all(isinstance(one, dict) and one.keys() >= _FIELDS for one in objects)
+
+
 class _IndependentDraws:
     """Stands for mmdet3d's ``BatchSampler``, without its memory of earlier draws."""
 
@@ -156,26 +209,43 @@ class _IndependentDraws:
         return [self._objects[row] for row in rows]
 
 
-def with_frame_list(pipeline: Sequence, frame_list: str | None) -> list:
-    """Give a dataset's frame list to the ground-truth samplers of its pipeline.
+def for_dataset(pipeline: Sequence, classes: Sequence[str], frame_list: str | None) -> list:
+    """Give a dataset's classes and frame list to the ground-truth samplers of its pipeline.
 
     Args:
         pipeline (Sequence): Configs of transforms.
-        frame_list (str | None): The dataset's; None changes nothing.
+        classes (Sequence[str]): The dataset's, in the order of their labels.
+        frame_list (str | None): The dataset's; None leaves the sampler its own.
 
     Returns:
         list: The pipeline.
 
     Raises:
-        InputError: If a sampler would draw from other frames: one with another list, or one that knows none.
+        InputError: If a sampler would label objects otherwise, or draw from other frames: one with other classes or
+            with another list, or one that knows no lists.
     """
-    return [_handed_on(step, frame_list) for step in pipeline]
+    return [_handed_on(step, tuple(classes), frame_list) for step in pipeline]
 
 
-def _handed_on(step, frame_list: str | None):
+def _handed_on(step, classes: tuple[str, ...], frame_list: str | None):
     sampler = step.get('db_sampler') if isinstance(step, dict) else None
-    if sampler is None or frame_list is None:
+    if sampler is None:
         return step
+    own = tuple(sampler.get('classes') or classes)
+    if own != classes:
+        raise InputError(
+            f'the classes {", ".join(classes)} for the frames and {", ".join(own)} for the pasted objects',
+            'the same in the same order: their places are the labels',
+            "leave them out of db_sampler: the dataset's hold for both",
+        )
+    sampler = dict(sampler, classes=classes)
+    if frame_list is not None:
+        _refuse_other_frames(sampler, frame_list)
+        sampler['frame_list'] = frame_list
+    return dict(step, db_sampler=sampler)
+
+
+def _refuse_other_frames(sampler: dict, frame_list: str) -> None:
     if not str(sampler.get('type')).endswith(SplitDataBaseSampler.__name__):
         raise InputError(
             f'frame_list {frame_list} with the ground-truth sampler {sampler.get("type", DataBaseSampler.__name__)}',
@@ -188,4 +258,3 @@ def _handed_on(step, frame_list: str | None):
             'one list',
             "leave it out of db_sampler: the dataset's holds for both",
         )
-    return dict(step, db_sampler=dict(sampler, frame_list=frame_list))

@@ -7,7 +7,7 @@ from cleverdistiller.datasets.frame_list import FrameList
 from cleverdistiller.datasets.info_file import read_infos
 from cleverdistiller.datasets.palette import colour_of
 from cleverdistiller.datasets.seeded_samples import SeededSamples
-from cleverdistiller.datasets.split_data_base_sampler import with_frame_list
+from cleverdistiller.datasets.split_data_base_sampler import for_dataset
 from cleverdistiller.datasets.waymo_detection_files import CLASSES
 from cleverdistiller.errors import InputError
 
@@ -26,7 +26,7 @@ class WaymoDetectionDataset(SeededSamples, Det3DDataset):
         metainfo (dict | None): ``classes`` in the order of their labels; None takes Pedestrian, Cyclist, Car.
         data_prefix (dict | None): Folder of the point files, relative to ``data_root``, as ``pts``.
         frame_list (str | None): A file of ``tools/splits.py``: train on these frames only. None takes all. A ground-
-            truth sampler in the pipeline gets the same list.
+            truth sampler in the pipeline gets the same list, and the classes.
         load_interval (int): Take each so many-th frame: for quick validation. ``frame_list`` with a list of the mode
             ``stride`` takes the same frames, and tells them to the ground-truth sampler.
         pipeline (list): Configs of transforms.
@@ -34,7 +34,8 @@ class WaymoDetectionDataset(SeededSamples, Det3DDataset):
 
     Raises:
         InputError: If the info file is missing, of another version or set, or empty, if the frame list is of other
-            frames, if a sampler would paste objects of other frames, or if no frame to train on has an object.
+            frames, if a sampler would paste objects of other frames or under other labels, or if no frame to train on
+            has an object.
     """
 
     METAINFO = dict(classes=CLASSES, palette=[colour_of(name) for name in CLASSES])
@@ -67,12 +68,13 @@ class WaymoDetectionDataset(SeededSamples, Det3DDataset):
             )
         self.frame_list = frame_list
         self.load_interval = load_interval
+        metainfo = {'classes': CLASSES, **(metainfo or {})}
         super().__init__(
             data_root=data_root,
             ann_file=ann_file,
-            metainfo={'classes': CLASSES, **(metainfo or {})},
+            metainfo=metainfo,
             data_prefix=data_prefix or dict(pts=''),
-            pipeline=with_frame_list(pipeline, frame_list),
+            pipeline=for_dataset(pipeline, metainfo['classes'], frame_list),
             **kwargs,
         )
 
