@@ -8,7 +8,7 @@ model = dict(
         type='TransferPointRPNHead',
         # In the order of the classes: pedestrian, cyclist, car.
         bbox_coder=dict(mean_size=[[0.8, 0.6, 1.73], [1.76, 0.6, 1.73], [3.9, 1.6, 1.56]])),
-    roi_head=dict(type='TransferPointRCNNRoIHead'),
+    roi_head=dict(type='TransferPointRCNNRoIHead', bbox_head=dict(type='TransferPointRCNNBboxHead')),
     train_cfg=dict(
         # Where the detector looks for it; mmdet3d's config has it one level down, and trains with the test's.
         rpn_proposal=dict(nms_cfg=dict(use_rotate_nms=True, score_thr=None, iou_thr=0.8, nms_pre=9000, nms_post=512)),

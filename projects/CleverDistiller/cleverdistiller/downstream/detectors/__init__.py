@@ -11,12 +11,14 @@ What is wrong in mmdet3d 1.4's PointRCNN, and where it is mended:
 6. Wrong or too few proposals in the RoI batch: :class:`PiecewiseRoISampler`.
 7. A batch above one, or no proposal, at test time: :class:`TransferPointRCNNRoIHead`.
 8. A MinkUNet that builds once: here it is the pretraining's own, behind :class:`StudentPointBackbone`.
-9. Proposals of any size, up to 10^9 m: :class:`TransferPointRPNHead`.
+9. Proposals of any size, up to 10^9 m, and boxes of infinite size: :class:`TransferPointRPNHead`,
+   :class:`TransferPointRCNNBboxHead`.
 """
 
 from cleverdistiller.downstream.detectors.piecewise_roi_sampler import PiecewiseRoISampler
 from cleverdistiller.downstream.detectors.student_point_backbone import StudentPointBackbone
 from cleverdistiller.downstream.detectors.transfer_point_rcnn import TransferPointRCNN
+from cleverdistiller.downstream.detectors.transfer_point_rcnn_bbox_head import TransferPointRCNNBboxHead
 from cleverdistiller.downstream.detectors.transfer_point_rcnn_roi_head import TransferPointRCNNRoIHead
 from cleverdistiller.downstream.detectors.transfer_point_rpn_head import TransferPointRPNHead
 
@@ -24,6 +26,7 @@ __all__ = [
     'PiecewiseRoISampler',
     'StudentPointBackbone',
     'TransferPointRCNN',
+    'TransferPointRCNNBboxHead',
     'TransferPointRCNNRoIHead',
     'TransferPointRPNHead',
 ]

@@ -2,6 +2,8 @@ from mmdet3d.models import PointRCNNRoIHead
 from mmdet3d.registry import MODELS
 from mmengine.structures import InstanceData
 
+from cleverdistiller.downstream.detectors.transfer_point_rcnn_bbox_head import require_finite
+
 
 @MODELS.register_module()
 class TransferPointRCNNRoIHead(PointRCNNRoIHead):
@@ -21,9 +23,13 @@ class TransferPointRCNNRoIHead(PointRCNNRoIHead):
 
         Returns:
             list[InstanceData]: ``bboxes_3d``, ``scores_3d`` and ``labels_3d`` of each frame.
+
+        Raises:
+            InputError: If the first stage's scores of a frame are NaN or infinite.
         """
         found = []
         for row, (proposals, sample) in enumerate(zip(rpn_results_list, batch_data_samples)):
+            require_finite(feats_dict['points_cls_preds'][row], 'first', sample.metainfo)
             if len(proposals):
                 frame = {
                     name: feats_dict[name][row : row + 1] for name in ('fp_features', 'fp_points', 'points_cls_preds')
