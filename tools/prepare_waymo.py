@@ -1,7 +1,7 @@
 """Make a detection set from Waymo's records: points, mmdet3d v2 info files and a database of objects to paste.
 
 python tools/prepare_waymo.py ROOT --out DIR [--splits training validation] [--returns 1|2] [--no-database]
-                              [--workers W]
+                              [--shard I/N] [--workers W]
 
 ROOT holds training/*.tfrecord and validation/*.tfrecord (perception, v1.3 or later, all LiDARs). Writes
 DIR/SPLIT/CONTEXT/points/MICROSECONDS.bin (float32 x, y, z in the car's frame, intensity and elongation as recorded;
@@ -9,13 +9,16 @@ points in no-label zones are left out), DIR/gt_database (points of the training 
 more, each in a file), and at last DIR/waymo_infos_train.pkl, DIR/waymo_infos_val.pkl and DIR/waymo_dbinfos_train.pkl.
 Boxes of signs and boxes without a point are left out; Waymo's difficulty levels are kept for its metric.
 
-It first says how much disk and time it will take, measured on the first frames, and stops if the disk is too small.
+It first says how much disk and time it (or its shard) will take, measured on the first frames, and stops if the disk
+is too small.
 A run that was stopped goes on when the same command is given again; a record file of another size than before is done
-again. Needs waymo_open_dataset, which brings TensorFlow.
+again. Machines can share the work: --shard 0/4 takes every fourth record file, from the first; the files of a split
+are listed by whoever finds all of its record files converted. Needs waymo_open_dataset, which brings TensorFlow.
 """
 
 import argparse
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -34,19 +37,32 @@ from cleverdistiller.datasets.waymo_detection_files import (
     summary,
     unfinished,
 )
-from cleverdistiller.datasets.waymo_record_files import SPLITS, pass_the_mark_on, split_record_files, work_through
+from cleverdistiller.datasets.waymo_record_files import (
+    SPLITS,
+    pass_the_mark_on,
+    shard_of,
+    split_record_files,
+    work_through,
+)
 from cleverdistiller.errors import InputError
 
 MOST_WORKERS = 8  # by default: reading is what takes the time
 
 
-def prepare(root: Path, conversion: Conversion, splits: Sequence[str] = tuple(SPLITS), workers: int = 1) -> None:
-    """Convert what is not converted yet, and write the info files and the database's index.
+def prepare(
+    root: Path,
+    conversion: Conversion,
+    splits: Sequence[str] = tuple(SPLITS),
+    shard: tuple[int, int] = (0, 1),
+    workers: int = 1,
+) -> None:
+    """Convert what of a shard is not converted yet; write info files and the database's index of complete splits.
 
     Args:
         root (Path): Waymo's root.
         conversion (Conversion): What to make, and where.
         splits (Sequence[str]): Of ``SPLITS``.
+        shard (tuple[int, int]): Which part of how many.
         workers (int): Processes.
 
     Raises:
@@ -56,14 +72,21 @@ def prepare(root: Path, conversion: Conversion, splits: Sequence[str] = tuple(SP
         raise InputError(f'--workers {workers}', '1 or more', 'leave it out')
     out = conversion.out
     sources = {split: split_record_files(root, split) for split in splits}
+    part, parts = shard
     every = [path for paths in sources.values() for path in paths]
-    todo = unfinished(every, conversion)
+    own = every[part::parts]
+    unconverted = unfinished(every, conversion)
+    todo = sorted(set(own).intersection(unconverted))
     if todo:
         state_cost(todo, conversion, workers)
-        work_through(every, todo, partial(convert_file, conversion=conversion), out, workers)
+        work_through(own, todo, partial(convert_file, conversion=conversion), out, workers)
     pass_the_mark_on(root, out)
+    others = set(unfinished(sorted(set(unconverted).difference(own)), conversion))
     contents, said = {}, []
     for split, paths in sources.items():
+        if missing := len(others & set(paths)):
+            said.append(f'{split}: {missing} of {len(paths)} record files are not converted yet, so no info file')
+            continue
         infos, database = join_parts(split, paths, conversion)
         contents[info_file(split, out)] = infos
         said.append(f'{summary(split, infos)}: {info_file(split, out)}')
@@ -72,6 +95,10 @@ def prepare(root: Path, conversion: Conversion, splits: Sequence[str] = tuple(SP
             said.append(f'{sum(map(len, database.values()))} objects with five points or more: {database_file(out)}')
     write_infos(contents)
     print(*said, sep='\n')
+    if others:
+        command = ['python', 'tools/prepare_waymo.py', str(root), '--out', str(out), '--splits', *sources]
+        command += ['--returns', str(conversion.returns), *([] if conversion.database else ['--no-database'])]
+        print(f'once the other shards are done, or instead of them: {shlex.join(command)}')
 
 
 def state_cost(todo: Sequence[Path], conversion: Conversion, workers: int) -> None:
@@ -117,13 +144,14 @@ def main() -> None:
     parser.add_argument('--splits', nargs='+', choices=tuple(SPLITS), default=tuple(SPLITS))
     parser.add_argument('--returns', type=int, choices=(1, 2), default=2, help="of the LiDARs' pulses (default: both)")
     parser.add_argument('--no-database', action='store_true', help='cut out no objects: nothing can be pasted then')
+    parser.add_argument('--shard', default='0/1', metavar='I/N', help='take every Nth record file, from the Ith')
     parser.add_argument('--workers', type=int, default=min(MOST_WORKERS, os.cpu_count()), help='processes')
     args = parser.parse_args()
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # TensorFlow talks much
     os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')  # and would take all memory of a GPU
     with clear_errors():
         conversion = Conversion(args.out, args.returns, not args.no_database)
-        prepare(args.root, conversion, tuple(dict.fromkeys(args.splits)), args.workers)
+        prepare(args.root, conversion, tuple(dict.fromkeys(args.splits)), shard_of(args.shard), args.workers)
 
 
 if __name__ == '__main__':

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from _packaged import clear_errors
 from cleverdistiller.datasets.info_file import write_infos
-from cleverdistiller.datasets.waymo_record_files import SPLITS, pass_the_mark_on, split_record_files
+from cleverdistiller.datasets.waymo_record_files import SPLITS, pass_the_mark_on, shard_of, split_record_files
 from cleverdistiller.datasets.waymo_segmentation_files import build_infos, prepare_files, prepared_frames
 from cleverdistiller.errors import InputError
 
@@ -64,18 +64,6 @@ def prepare(
     if len(infos) < len(files):
         command = shlex.join(['python', 'tools/prepare_waymo_segmentation.py', str(root), '--out', str(out)])
         print(f'once the other shards are done, or instead of them: {command} --splits {" ".join(files)}')
-
-
-def shard_of(text: str) -> tuple[int, int]:
-    """Read ``I/N``.
-
-    Raises:
-        InputError: If it is not I/N with I below N.
-    """
-    part, _, parts = text.partition('/')
-    if not (part.isdecimal() and parts.isdecimal() and int(part) < int(parts)):
-        raise InputError(f'--shard {text}', 'I/N with I from 0 to N - 1', 'say --shard 0/4, 1/4, 2/4 and 3/4')
-    return int(part), int(parts)
 
 
 def main() -> None:

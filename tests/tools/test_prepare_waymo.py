@@ -227,6 +227,20 @@ def test_only_what_is_missing_is_done_again(root, prepared, tmp_path, harm):
     assert written(out) == before
 
 
+def test_shards_make_the_same_set(root, prepared, tmp_path, capsys):
+    out = tmp_path / 'set'
+    prepare(root, out, '--shard', '0/2')  # of three record files the first and, alone in its split, the last
+    said = capsys.readouterr().out
+    assert said.startswith('2 record files: about ')
+    assert 'training: 1 of 2 record files are not converted yet, so no info file' in said
+    assert f'prepare_waymo.py {root} --out {out} --splits training validation --returns 2\n' in said
+    assert [path.name for path in out.glob('*.pkl')] == ['waymo_infos_val.pkl']
+    before = written(out)
+    prepare(root, out, '--shard', '1/2')
+    assert before.items() <= written(out).items() and 'not converted' not in capsys.readouterr().out
+    assert contents(out) == contents(prepared)
+
+
 def test_other_options_make_another_set(root, prepared, tmp_path):
     out = shutil.copytree(prepared, tmp_path / 'set')
     prepare(root, out, '--returns', 1, '--splits', 'training')
@@ -290,6 +304,7 @@ def test_a_frame_that_comes_twice_is_refused(root, tmp_path, capsys):
 
 def test_a_missing_split_or_bad_number_is_named_before_anything_is_written(root, tmp_path, capsys):
     assert '--workers 0' in refused(capsys, root, tmp_path / 'set', '--workers', 0)
+    assert '--shard 2/2' in refused(capsys, root, tmp_path / 'set', '--shard', '2/2')
     shutil.rmtree(root / 'validation')
     assert f'{root / "validation"}, which is not a folder' in refused(capsys, root, tmp_path / 'set')
     assert not (tmp_path / 'set').exists()

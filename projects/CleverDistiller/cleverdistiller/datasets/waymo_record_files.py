@@ -44,6 +44,21 @@ def split_record_files(root: Path, split: str) -> list[Path]:
     return files
 
 
+def shard_of(text: str) -> tuple[int, int]:
+    """Read which part of how many a machine does.
+
+    Args:
+        text (str): ``I/N``: every Nth record file, from the Ith, counted from 0.
+
+    Raises:
+        InputError: If it is not I/N with I below N.
+    """
+    part, _, parts = text.partition('/')
+    if not (part.isdecimal() and parts.isdecimal() and int(part) < int(parts)):
+        raise InputError(f'--shard {text}', 'I/N with I from 0 to N - 1', 'say --shard 0/4, 1/4, 2/4 and 3/4')
+    return int(part), int(parts)
+
+
 def work_through(
     sources: Sequence[Path], todo: Sequence[Path], work: Callable[[Path], None], out: Path, workers: int
 ) -> None:
