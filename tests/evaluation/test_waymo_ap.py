@@ -275,7 +275,7 @@ def test_missing_repeated_and_strange_frames_are_refused(metric, truths):
     metric.process({}, [sample_of(each) for each in [*found[:3], found[0]]])
     with pytest.raises(InputError, match='3 frames with predictions of a set of 4'):
         metric.evaluate(4)
-    with pytest.raises(InputError, match=r'segment9/1, which is not in .*infos\.pkl'):
+    with pytest.raises(InputError, match=r"'segment9/1', which is not in .*infos\.pkl"):
         metric.process({}, [sample_of(replace(found[0], frame_id='segment9/1'))])
 
 

@@ -1,19 +1,18 @@
+from collections.abc import Sequence
+
 import numpy as np
 from mmdet3d.datasets import Det3DDataset
 from mmdet3d.registry import DATASETS
 from mmdet3d.structures import LiDARInstance3DBoxes
 
-from cleverdistiller.datasets.frame_list import FrameList
-from cleverdistiller.datasets.info_file import read_infos
+from cleverdistiller.datasets.detection_dataset import DetectionDataset
 from cleverdistiller.datasets.palette import colour_of
-from cleverdistiller.datasets.seeded_samples import SeededSamples
-from cleverdistiller.datasets.split_data_base_sampler import for_dataset
 from cleverdistiller.datasets.waymo_detection_files import CLASSES
 from cleverdistiller.errors import InputError
 
 
 @DATASETS.register_module()
-class WaymoDetectionDataset(SeededSamples, Det3DDataset):
+class WaymoDetectionDataset(DetectionDataset, Det3DDataset):
     """Waymo Open Dataset for LiDAR detection, in whole or in part.
 
     mmdet3d's ``WaymoDataset`` is built on KITTI's and on camera images; this one has points and boxes alone, in the
@@ -23,19 +22,16 @@ class WaymoDetectionDataset(SeededSamples, Det3DDataset):
 
     Args:
         ann_file (str): Info file (``.pkl``), relative to ``data_root``.
-        metainfo (dict | None): ``classes`` in the order of their labels; None takes Pedestrian, Cyclist, Car.
         data_prefix (dict | None): Folder of the point files, relative to ``data_root``, as ``pts``.
-        frame_list (str | None): A file of ``tools/splits.py``: train on these frames only. None takes all. A ground-
-            truth sampler in the pipeline gets the same list, and the classes.
+        frame_list (str | None): See :class:`DetectionDataset`.
         load_interval (int): Take each so many-th frame: for quick validation. ``frame_list`` with a list of the mode
             ``stride`` takes the same frames, and tells them to the ground-truth sampler.
-        pipeline (list): Configs of transforms.
-        **kwargs: For :class:`mmdet3d.datasets.Det3DDataset` (``test_mode``, ``filter_empty_gt``, ...).
+        pipeline (Sequence): Configs of transforms.
+        **kwargs: For :class:`DetectionDataset` (``metainfo``) and :class:`mmdet3d.datasets.Det3DDataset`
+            (``data_root``, ``test_mode``, ``filter_empty_gt``, ...).
 
     Raises:
-        InputError: If the info file is missing, of another version or set, or empty, if the frame list is of other
-            frames, if a sampler would paste objects of other frames or under other labels, or if no frame to train on
-            has an object.
+        InputError: As :class:`DetectionDataset`, and for ``load_interval`` with a frame list or a ground-truth sampler.
     """
 
     METAINFO = dict(classes=CLASSES, palette=[colour_of(name) for name in CLASSES])
@@ -44,13 +40,10 @@ class WaymoDetectionDataset(SeededSamples, Det3DDataset):
 
     def __init__(
         self,
-        data_root: str | None = None,
-        ann_file: str = '',
-        metainfo: dict | None = None,
         data_prefix: dict | None = None,
         frame_list: str | None = None,
         load_interval: int = 1,
-        pipeline: list | tuple = (),
+        pipeline: Sequence = (),
         **kwargs,
     ) -> None:
         if load_interval < 1 or (load_interval > 1 and frame_list is not None):
@@ -66,17 +59,8 @@ class WaymoDetectionDataset(SeededSamples, Det3DDataset):
                 f'make one with tools/splits.py INFO.pkl --mode stride --percent {100 / load_interval:g}, and set '
                 'frame_list',
             )
-        self.frame_list = frame_list
         self.load_interval = load_interval
-        metainfo = {'classes': CLASSES, **(metainfo or {})}
-        super().__init__(
-            data_root=data_root,
-            ann_file=ann_file,
-            metainfo=metainfo,
-            data_prefix=data_prefix or dict(pts=''),
-            pipeline=for_dataset(pipeline, metainfo['classes'], frame_list),
-            **kwargs,
-        )
+        super().__init__(data_prefix=data_prefix or dict(pts=''), frame_list=frame_list, pipeline=pipeline, **kwargs)
 
     @classmethod
     def frame_id(cls, record: dict) -> str:
@@ -87,29 +71,6 @@ class WaymoDetectionDataset(SeededSamples, Det3DDataset):
     def scene_order(cls, record: dict) -> tuple:
         """Waymo's segments, by name."""
         return (record['context_name'],)
-
-    def load_data_list(self) -> list[dict]:
-        infos = read_infos(self.ann_file, self.index_tool)
-        records, made_for = infos['data_list'], infos['metainfo'].get('dataset')
-        if made_for != self.name:
-            raise InputError(
-                f'{self.ann_file} of {made_for} for {self.name}',
-                f'an info file of {self.name}',
-                f'set ann_file, or make one with {self.index_tool}',
-            )
-        chosen = range(0, len(records), self.load_interval)
-        if self.frame_list is not None:
-            ids = [self.frame_id(record) for record in records]
-            chosen = FrameList.read(self.frame_list).rows(self.name, ids, self.ann_file)
-        samples = [self.parse_data_info(records[row]) for row in chosen]
-        # The base looks for another frame a thousand times, then fails without naming a file.
-        if not self.test_mode and self.filter_empty_gt and not sum(self.num_ins_per_cat):
-            raise InputError(
-                f'{self.ann_file}: {len(samples)} frames without a {" or ".join(self.metainfo["classes"])}',
-                'frames with objects to train on',
-                'choose other frames or classes, or set filter_empty_gt=False',
-            )
-        return samples
 
     def parse_data_info(self, info: dict) -> dict:
         """Leave the list of boxes behind once it is an array: mmengine copies what is here for every sample."""

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.evaluation.class_means import class_means
 from cleverdistiller.ops.rotated_iou import bev_iou, iou_3d
 
 RECALL_POSITIONS = 41
@@ -169,7 +170,7 @@ def kitti_ap(
             'ground truth to score against',
             'check that the frames are those of a labelled split',
         )
-    return {**numbers, **_means(numbers, classes)}
+    return {**numbers, **class_means(numbers, classes)}
 
 
 def score_thresholds(scores: np.ndarray, num_objects: int) -> np.ndarray:
@@ -319,17 +320,6 @@ def take_in_turn(
         pairs.append(taken)
         at.append(threshold)
     return np.concatenate(pairs), np.concatenate(at)
-
-
-def _means(numbers: dict[str, float], classes: Sequence[str]) -> dict[str, float]:
-    names = [key.removeprefix(f'{classes[0]}/') for key in numbers if key.startswith(f'{classes[0]}/')]
-    means = {}
-    for name in names:
-        values = np.array([numbers[f'{kind}/{name}'] for kind in classes], float)
-        if '/AP_' in name or '/AOS_' in name:
-            values = values[~np.isnan(values)]
-            means[f'mean/{name}'] = float(values.mean()) if len(values) else math.nan
-    return means
 
 
 def _joined(kind: type, frames: Sequence) -> KittiTruth | KittiDetections:

@@ -114,22 +114,6 @@ def read_kitti_frames(ann_file: str) -> dict[str, KittiFrame]:
     return frames
 
 
-def kitti_frame(frames: Mapping[str, KittiFrame], frame_id: str, ann_file: str) -> KittiFrame:
-    """A predicted frame's labels and calibration.
-
-    Raises:
-        InputError: If there is no such frame.
-    """
-    if frame_id not in frames:
-        some = ', '.join(list(frames)[:3])
-        raise InputError(
-            f'a prediction for the frame {frame_id!r}, which is not in {ann_file}',
-            f'one of its {len(frames)} frames ({some}, ...)',
-            'give the evaluator the ann_file of the dataset that it scores',
-        )
-    return frames[frame_id]
-
-
 def _truth(instances: Sequence[Mapping], types: Mapping[int, str]) -> KittiTruth:
     def column(key: str, *width: int) -> np.ndarray:
         return np.array([instance[key] for instance in instances], float).reshape(len(instances), *width)

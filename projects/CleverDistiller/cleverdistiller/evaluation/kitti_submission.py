@@ -4,8 +4,8 @@ from functools import cached_property
 from mmdet3d.registry import METRICS
 
 from cleverdistiller.evaluation.kitti_ap import KittiDetections
-from cleverdistiller.evaluation.kitti_frame import KEPT_RANGE_M, KittiFrame, kitti_frame, read_kitti_frames
-from cleverdistiller.evaluation.lidar_detections import lidar_detections
+from cleverdistiller.evaluation.kitti_frame import KEPT_RANGE_M, KittiFrame, read_kitti_frames
+from cleverdistiller.evaluation.lidar_detections import frame_of, lidar_detections
 from cleverdistiller.evaluation.submission import Submission
 from cleverdistiller.fileio import replace_when_complete
 
@@ -39,7 +39,7 @@ class KittiSubmission(Submission):
     def write_frame(self, sample: dict) -> str:
         """Write a row for each detection; returns the file's name."""
         found = lidar_detections(sample, self.dataset_meta['classes'])
-        frame = kitti_frame(self._frames, found.frame_id, self.ann_file)
+        frame = frame_of(self._frames, found.frame_id, self.ann_file)
         name = f'{found.frame_id}.txt'
         with replace_when_complete(self.out_dir / name) as temporary:
             temporary.write_text(''.join(label_rows(frame.in_camera(found, self.range_m))))

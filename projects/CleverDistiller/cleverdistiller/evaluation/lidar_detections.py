@@ -1,9 +1,14 @@
+from collections.abc import Mapping
+from typing import TypeVar
+
 import numpy as np
 import torch
 from mmdet3d.structures import LiDARInstance3DBoxes
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.evaluation.detection_predictions import FrameDetections
+
+Frame = TypeVar('Frame')
 
 
 def lidar_detections(sample: dict, classes: tuple[str, ...]) -> FrameDetections:
@@ -47,3 +52,24 @@ def lidar_detections(sample: dict, classes: tuple[str, ...]) -> FrameDetections:
         scores=scores.float().cpu().numpy(),
         names=np.array(classes, str)[labels.cpu().numpy()],
     )
+
+
+def frame_of(frames: Mapping[str, Frame], frame_id: str, ann_file: str) -> Frame:
+    """What an info file knows of a predicted frame.
+
+    Args:
+        frames (Mapping[str, Frame]): The info file's, by name.
+        frame_id (str): Of the prediction.
+        ann_file (str): The info file, for the message.
+
+    Raises:
+        InputError: If there is no such frame.
+    """
+    if frame_id not in frames:
+        some = ', '.join(list(frames)[:3])
+        raise InputError(
+            f'a prediction for the frame {frame_id!r}, which is not in {ann_file}',
+            f'one of its {len(frames)} frames ({some}, ...)',
+            'give the evaluator the ann_file of the dataset that it scores',
+        )
+    return frames[frame_id]

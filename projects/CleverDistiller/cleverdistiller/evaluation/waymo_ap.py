@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.evaluation.class_means import class_means
 from cleverdistiller.evaluation.detection_predictions import FrameDetections
 from cleverdistiller.fileio import replace_when_complete
 
@@ -135,7 +136,7 @@ def waymo_ap(
                 of_shard = measured[TYPES[name], level, where] if counts[name, level, where] else (math.nan, math.nan)
                 for statistic, value in zip(STATISTICS, of_shard):
                     numbers[f'{name}/{statistic}/L{level}{where}'] = value
-    return {**numbers, **_means(numbers, classes)}
+    return {**numbers, **class_means(numbers, classes)}
 
 
 def official_metrics(
@@ -257,17 +258,6 @@ def _counts(objects: Mapping[str, np.ndarray], classes: Sequence[str]) -> dict[t
         for level in LEVELS
         for where, (nearest, farthest) in RANGES_M.items()
     }
-
-
-def _means(numbers: Mapping[str, float], classes: Sequence[str]) -> dict[str, float]:
-    means = {}
-    for statistic in STATISTICS:
-        for level in LEVELS:
-            for where in RANGES_M:
-                values = [numbers[f'{name}/{statistic}/L{level}{where}'] for name in classes]
-                values = [value for value in values if not math.isnan(value)]
-                means[f'mean/{statistic}/L{level}{where}'] = float(np.mean(values)) if values else math.nan
-    return means
 
 
 def _middle_boxes(frames: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,16 +1,12 @@
-import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 
 import numpy as np
 from mmdet3d.registry import METRICS
-from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
 
 from cleverdistiller.datasets.info_file import read_infos
 from cleverdistiller.errors import InputError
-from cleverdistiller.evaluation.detection_predictions import FrameDetections, write_detections
-from cleverdistiller.evaluation.lidar_detections import lidar_detections
+from cleverdistiller.evaluation.detection_metric import DetectionMetric, percent
+from cleverdistiller.evaluation.detection_predictions import FrameDetections
 from cleverdistiller.evaluation.waymo_ap import (
     LEVELS,
     RANGES_M,
@@ -25,7 +21,7 @@ PREPARE = 'tools/prepare_waymo.py'
 
 
 @METRICS.register_module()
-class WaymoAPMetric(BaseMetric):
+class WaymoAPMetric(DetectionMetric):
     """Waymo's average precision by Waymo's own code; the rules are those of :mod:`cleverdistiller.evaluation.waymo_ap`.
 
     Unlike mmdet3d's ``WaymoMetric`` it needs no program built with bazel and no ``gt.bin``, and scores any subset of
@@ -37,74 +33,43 @@ class WaymoAPMetric(BaseMetric):
 
     Args:
         ann_file (str): Info file of ``tools/prepare_waymo.py`` with the boxes of the frames that are scored.
-        predictions_file (str | None): Also write the detections there; see
-            :mod:`cleverdistiller.evaluation.detection_predictions`.
-        submission_file (str | None): Also write them there as Waymo's ``Objects``.
-        **kwargs: For :class:`mmengine.evaluator.BaseMetric`.
+        submission_file (str | None): Also write the detections there as Waymo's ``Objects``.
+        **kwargs: For :class:`DetectionMetric` (``predictions_file``).
 
     Raises:
-        InputError: If waymo_open_dataset is not installed, a prediction is not as it should be, of a frame that is not
-            in ``ann_file`` or that came before, if frames are missing, or if nothing is labelled in the frames.
+        InputError: As :class:`DetectionMetric`, if waymo_open_dataset is not installed, or if nothing is labelled in
+            the frames.
     """
 
     default_prefix = 'waymo'
 
-    def __init__(
-        self,
-        ann_file: str,
-        predictions_file: str | None = None,
-        submission_file: str | None = None,
-        **kwargs,
-    ) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, ann_file: str, submission_file: str | None = None, **kwargs) -> None:
+        super().__init__(ann_file, **kwargs)
         require_waymo_package()  # rather now than after hours of testing
-        self.ann_file = ann_file
-        self.predictions_file = predictions_file
         self.submission_file = submission_file
 
-    @cached_property
-    def _truths(self) -> dict[str, WaymoTruth]:
+    def read_frames(self) -> dict[str, WaymoTruth]:
+        """Objects."""
         return read_waymo_truths(self.ann_file)
 
-    def process(self, data_batch: dict, data_samples: list[dict]) -> None:
-        """Keep the boxes, scores and names of each frame."""
-        for sample in data_samples:
-            found = lidar_detections(sample, self.dataset_meta['classes'])
-            if found.frame_id not in self._truths:
-                raise InputError(
-                    f'predictions for the frame {found.frame_id}, which is not in {self.ann_file}',
-                    'the info file of the frames that are scored',
-                    "set the evaluator's ann_file to that of its dataset",
-                )
-            self.results.append(found)
-
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Score all frames together.
-
-        Args:
-            size (int): Frames of the set.
-        """
-        self.size = size
-        return super().evaluate(size)
-
-    def compute_metrics(self, results: list[FrameDetections]) -> dict[str, float]:
-        """The scores of the detections of all ranks."""
-        different = {found.frame_id for found in results}
-        if len(results) != self.size or len(different) < self.size:
-            raise InputError(
-                f'{len(different)} frames with predictions of a set of {self.size}',
-                'each frame exactly once',
-                'a distributed sampler repeated some, or the info file lists some twice: set '
-                "val_dataloader.sampler.round_up=False (and test_dataloader's), and leave drop_last off",
-            )
-        if self.predictions_file:
-            write_detections(self.predictions_file, results)
+    def score(self, detections: Sequence[FrameDetections], classes: Sequence[str]) -> dict[str, float]:
+        """See :func:`waymo_ap`."""
         if self.submission_file:
-            write_objects(self.submission_file, results)
-        classes = self.dataset_meta['classes']
-        numbers = waymo_ap([self._truths[found.frame_id] for found in results], results, classes)
-        print_log(_table(numbers, classes), logger='current')
-        return dict(frames=len(results), **numbers)
+            write_objects(self.submission_file, detections)
+        return waymo_ap([self.frames[found.frame_id] for found in detections], detections, classes)
+
+    def table(self, numbers: Mapping[str, float], classes: Sequence[str]) -> str:
+        """A row for each class and range."""
+        width = max(map(len, (*classes, 'class')))
+        columns = [f'{statistic}/L{level}' for level in LEVELS for statistic in STATISTICS]
+        cells = ''.join(f'{column + " %":>9s}' for column in columns)
+        lines = ['', f'{"class":{width}s} {"range, m":12s}{cells}{"objects":>10s}']
+        for name in (*classes, 'mean'):
+            for where in RANGES_M:
+                cells = ''.join(f'{percent(numbers[f"{name}/{column}{where}"]):>9s}' for column in columns)
+                count = '' if where or name == 'mean' else f'{numbers[f"{name}/objects/L2"]:,d}'
+                lines.append(f'{name:{width}s} {where.removeprefix("/") or "all":12s}{cells}{count:>10s}')
+        return '\n'.join(lines)
 
 
 def read_waymo_truths(ann_file: str) -> dict[str, WaymoTruth]:
@@ -137,20 +102,3 @@ def read_waymo_truths(ann_file: str) -> dict[str, WaymoTruth]:
             f'{ann_file}, a frame of which lacks {error}', f'an info file of {PREPARE}', 'make it with that tool'
         ) from error
     return truths
-
-
-def _table(numbers: Mapping[str, float], classes: Sequence[str]) -> str:
-    width = max(map(len, (*classes, 'class')))
-    columns = [f'{statistic}/L{level}' for level in LEVELS for statistic in STATISTICS]
-    cells = ''.join(f'{column + " %":>9s}' for column in columns)
-    lines = ['', f'{"class":{width}s} {"range, m":12s}{cells}{"objects":>10s}']
-    for name in (*classes, 'mean'):
-        for where in RANGES_M:
-            cells = ''.join(f'{_percent(numbers[f"{name}/{column}{where}"]):>9s}' for column in columns)
-            count = '' if where or name == 'mean' else f'{numbers[f"{name}/objects/L2"]:,d}'
-            lines.append(f'{name:{width}s} {where.removeprefix("/") or "all":12s}{cells}{count:>10s}')
-    return '\n'.join(lines)
-
-
-def _percent(value: float) -> str:
-    return '-' if math.isnan(value) else f'{100 * value:.2f}'
