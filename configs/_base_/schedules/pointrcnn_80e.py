@@ -1,6 +1,6 @@
 # OpenPCDet's recipe for PointRCNN: 80 epochs (the data set is not repeated), AdamW, one cycle up to 0.01 and down to
 # 1e-7, beta1 0.95-0.85-0.95. For 8 GPUs x 2 frames; for another batch add --auto-scale-lr.
-# Another learning rate for the student: optim_wrapper.paramwise_cfg.custom_keys={'backbone.student': dict(lr_mult=0.1)}.
+# Another learning rate for the student: paramwise_cfg=dict(custom_keys={'backbone.student': dict(lr_mult=0.1)}).
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.01, betas=(0.95, 0.99), weight_decay=0.01),
     clip_grad=dict(max_norm=10, norm_type=2))
