@@ -112,7 +112,7 @@ def _write_table(pen: ImageDraw.ImageDraw, frame: DetectedFrame, left: int, top:
         line = top + row * TABLE_ROW_PX
         pen.line((left, line - 8, left + NAMES_PX + 4 * COLUMN_PX, line - 8), fill=GRID)
         pen.text((left, line), name, fill=INK, font=letters(22))
-        cells = (of[FOUND] + of[MISSED], of[FOUND], of[MISSED], of[FALSE], f'>= {LEAST_IOU[name]}')
+        cells = (of[FOUND] + of[MISSED], of[FOUND], of[MISSED], of[FALSE], f'> {LEAST_IOU[name]}')
         for column, cell in enumerate(cells):
             right = left + NAMES_PX + column * COLUMN_PX
             pen.text((right, line), str(cell), anchor='ra', fill=INK if cell else FAINT_INK, font=letters(22))
