@@ -159,12 +159,15 @@ def test_the_table_has_mean_and_deviation_of_both_starts_and_nothing_is_done_twi
 
     started.clear()
     (tmp_path / 'random_first_seed1' / 'test_results.json').unlink()
-    run_tool(made, tmp_path, *options, '--metrics', 'seg/iou/*')
+    run_tool(made, tmp_path, *options, '--metrics', 'seg/m*')
     assert [(Path(command[1]).name, Path(command[2]).stem) for command in started] == [
         ('test.py', 'random_first_seed1')
     ]
-    assert 'seg/miou' not in capsys.readouterr().out
+    assert '| seg/miou |' in capsys.readouterr().out
     assert numbers_of(tmp_path / 'few_label_runs.json')[0] == summary
+    with pytest.raises(SystemExit):
+        run_tool(made, tmp_path, *options, '--metrics', 'mean/3d/*')
+    assert 'patterns of seg/miou' in capsys.readouterr().err
 
 
 def test_a_failed_run_is_told_and_does_not_stop_the_others(made, tmp_path, started, capsys):

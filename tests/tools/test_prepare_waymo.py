@@ -149,7 +149,7 @@ def test_the_info_file_has_the_boxes_that_count_from_their_bottom(simulated, pre
 
 def test_the_dataset_loads_points_and_boxes(simulated, prepared):
     pipeline = [LOAD, dict(type='LoadAnnotations3D', with_bbox_3d=True, with_label_3d=True)]
-    dataset = WaymoDetectionDataset(str(prepared), 'waymo_infos_train.pkl', pipeline=pipeline)
+    dataset = WaymoDetectionDataset(data_root=str(prepared), ann_file='waymo_infos_train.pkl', pipeline=pipeline)
     assert len(dataset) == (SEGMENTS - 1) * FRAMES
     for index, frame in enumerate(frames_of(simulated, 'training')):
         sample = dataset.pipeline(dataset.get_data_info(index))

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -65,9 +66,9 @@ def waymo_records() -> list[dict]:
     ]
 
 
-def kitti_detection_records() -> list[dict]:
-    """Training frames of KITTI's object detection benchmark, as far as their names go."""
-    frames = (PUBLISHED / 'kitti' / 'train.txt').read_text().split()
+def kitti_detection_records(frames: Sequence[str] | None = None) -> list[dict]:
+    """Frames of KITTI's object detection benchmark, as far as their names go; by default those for training."""
+    frames = frames or (PUBLISHED / 'kitti' / 'train.txt').read_text().split()
     return [dict(sample_idx=int(frame), lidar_points=dict(lidar_path=f'{frame}.bin')) for frame in frames]
 
 
@@ -167,6 +168,12 @@ def make_published_again(out: Path) -> None:
         ('nuscenes_simulated', 'nuscenes', nuscenes_records(), ('--percent', 10, 50)),
         ('semantickitti_simulated', 'semantickitti', kitti_records({0: 6, 1: 6}), ('--percent', 50)),
         ('waymo_simulated', 'waymo', waymo_records(), ('--percent', 50)),
+        (
+            'kitti_simulated',
+            'kitti',
+            kitti_detection_records([f'{frame:06}' for frame in range(40)]),
+            ('--percent', 50),
+        ),
         *(('kitti', 'kitti', kitti_detection_records(), ('--percent', 5, 10, 20, '--seed', seed)) for seed in range(3)),
     ):
         infos = write_infos(out / f'{folder}.pkl', records) if records else kitti
@@ -192,6 +199,7 @@ def test_the_published_lists_are_what_the_rules_give(tmp_path):
         'nuscenes_simulated/uniform0_50.json': 30,
         'semantickitti_simulated/uniform0_50.json': 6,
         'waymo_simulated/uniform0_50.json': 3,
+        'kitti_simulated/uniform0_50.json': 20,
         **{
             f'kitti/uniform{seed}_{percent}.json': count for seed in range(3) for percent, count in KITTI_COUNTS.items()
         },

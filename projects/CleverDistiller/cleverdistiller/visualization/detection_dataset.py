@@ -8,11 +8,11 @@ from mmdet3d.datasets import Det3DDataset
 from cleverdistiller.errors import InputError
 from cleverdistiller.evaluation.detection_predictions import FrameDetections
 from cleverdistiller.provenance import is_simulated
+from cleverdistiller.visualization.ahead_yaw import ahead_yaw
 from cleverdistiller.visualization.camera_view import CameraView
 from cleverdistiller.visualization.detection_frame import DetectedFrame
 from cleverdistiller.visualization.frame_view import FrameView
-from cleverdistiller.visualization.readers.info import ahead_yaw
-from cleverdistiller.visualization.readers.kitti import view_through
+from cleverdistiller.visualization.readers.kitti_camera import view_through
 
 
 def detected_frames(

@@ -13,6 +13,7 @@ What is wrong in mmdet3d 1.4's PointRCNN, and where it is mended:
 8. A MinkUNet that builds once: here it is the pretraining's own, behind :class:`StudentPointBackbone`.
 9. Proposals of any size, up to 10^9 m, and boxes of infinite size: :class:`TransferPointRPNHead`,
    :class:`TransferPointRCNNBboxHead`.
+10. Proposals that keep their graph, some of it for ever: :class:`TransferPointRPNHead`.
 """
 
 from cleverdistiller.downstream.detectors.piecewise_roi_sampler import PiecewiseRoISampler

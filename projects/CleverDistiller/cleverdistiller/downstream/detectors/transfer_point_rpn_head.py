@@ -19,6 +19,8 @@ class TransferPointRPNHead(PointRPNHead):
     - A proposal is at most ``max_size_ratio`` times as large or small as its class's mean in each dimension. Boxes of
       background points are never supervised, and the exponential makes some of them 10^9 m long: one such proposal
       spoils the second stage's BatchNorm statistics for hundreds of iterations.
+    - Proposals are constants. The stock ones keep their graph: the second stage writes into them in place, which makes
+      cycles that nothing frees, so memory grows with every iteration.
 
     Args:
         max_size_ratio (float): See above.
@@ -80,10 +82,11 @@ class TransferPointRPNHead(PointRPNHead):
         targets = points.new_zeros(len(points), self.bbox_coder.code_size)
         return targets, nowhere.long(), nowhere, ~nowhere, points[:, :3]
 
+    @torch.no_grad()
     def predict_by_feat(
         self, points: Tensor, bbox_preds: Tensor, cls_preds: Tensor, batch_input_metas: list[dict], cfg: dict
     ) -> list:
-        """Proposals of each frame.
+        """Proposals of each frame, as constants: the second stage trains on them, not the first stage through them.
 
         Args:
             points (Tensor): (B, N, 3+) float32, metres.

@@ -1,6 +1,5 @@
 """Frames of an mmdet3d v2 info file whose boxes are in the LiDAR's frame, as nuScenes' are."""
 
-import math
 import pickle
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from cleverdistiller.datasets.label_set import NUSCENES
 from cleverdistiller.errors import InputError
+from cleverdistiller.visualization.ahead_yaw import ahead_yaw
 from cleverdistiller.visualization.camera_view import CameraView
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.readers.files import choose, existing, read_numbers, read_picture
@@ -83,16 +83,6 @@ def view_of_record(root: Path, record: dict, title: str, boxes_lidar_m: np.ndarr
         box_names=tuple(box_names),
         ahead_yaw=ahead_yaw(lidar),
     )
-
-
-def ahead_yaw(lidar_points: dict) -> float:
-    """Where the car's front looks in the LiDAR's frame, radians from x to y.
-
-    x of a nuScenes LiDAR looks right; its ``lidar_points`` record says so, and one without a pose has its x ahead.
-    """
-    lidar2ego = np.array(lidar_points.get('lidar2ego', np.eye(4)), float)
-    ahead_lidar = lidar2ego[0, :3]  # the car's x axis, seen by the sensor
-    return math.atan2(ahead_lidar[1], ahead_lidar[0])
 
 
 def _rows(cameras: dict[str, CameraView]) -> tuple[tuple[CameraView, ...], ...]:

@@ -5,16 +5,15 @@ from pathlib import Path
 import numpy as np
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.visualization.camera_view import CameraView
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.readers.files import (
     choose,
     existing,
     read_calibration,
     read_numbers,
-    read_picture,
     square,
 )
+from cleverdistiller.visualization.readers.kitti_camera import view_through
 
 
 def read(root: Path, index: int) -> FrameView:
@@ -40,22 +39,6 @@ def read(root: Path, index: int) -> FrameView:
         boxes_lidar_m=boxes,
         box_names=names,
     )
-
-
-def view_through(p2: np.ndarray, lidar2rect: np.ndarray, picture: Path) -> CameraView:
-    """KITTI's left colour camera.
-
-    Args:
-        p2 (np.ndarray): (3, 4) projection from the frame of camera 0: intrinsics times [I | shift].
-        lidar2rect (np.ndarray): (4, 4) from the LiDAR's frame to camera 0's, rectified.
-        picture (Path): The file.
-
-    Returns:
-        CameraView: With the camera's own shift in its ``lidar2cam``.
-    """
-    rect2cam = np.eye(4)
-    rect2cam[:3, 3] = np.linalg.solve(p2[:, :3], p2[:, 3])
-    return CameraView('image_2', read_picture(picture), p2[:, :3], rect2cam @ lidar2rect)
 
 
 def _read_boxes(path: Path, rect2lidar: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -7,7 +7,7 @@ import numpy as np
 from cleverdistiller.datasets.label_set import SEMANTIC_KITTI
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.readers.files import choose, read_calibration, read_numbers, square
-from cleverdistiller.visualization.readers.kitti import view_through
+from cleverdistiller.visualization.readers.kitti_camera import view_through
 
 
 def read(root: Path, index: int) -> FrameView:
