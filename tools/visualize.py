@@ -48,8 +48,8 @@ from cleverdistiller.visualization import (
     draw_pairs,
     draw_predictions,
 )
+from cleverdistiller.visualization.ahead_yaw import ahead_yaw
 from cleverdistiller.visualization.readers import FORMATS, read_frame
-from cleverdistiller.visualization.readers.info import ahead_yaw
 
 KINDS = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=80), '.jpeg': dict(format='JPEG', quality=80)}
 
