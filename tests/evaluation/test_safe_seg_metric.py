@@ -88,11 +88,13 @@ def rank(number: int, port: int, out) -> None:
     (out / f'{number}.json').write_text(json.dumps(numbers))
     nothing = frames(1) if number else []  # a rank may have no frame at all
     evaluate(SafeSegMetric(), nothing, CLASSES, size=1)
-    dist.destroy_process_group()
+    # No destroy_process_group: torch 2.1's waits, holding the interpreter's lock, for a thread that may want that lock.
+    dist.barrier()
 
 
 def test_two_ranks_give_the_scores_of_one(tmp_path):
-    mp.spawn(rank, (free_port(), tmp_path), nprocs=2)  # forked ranks would wait for threads that they lack
+    # Forked: each rank of mp.spawn would import everything anew.
+    mp.start_processes(rank, (free_port(), tmp_path), nprocs=2, start_method='fork')
     expected = {**evaluate(SafeSegMetric(), frames(), CLASSES), 'submission/files': 3}
     for number in range(2):
         found = json.loads((tmp_path / f'{number}.json').read_text())
