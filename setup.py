@@ -16,6 +16,7 @@ setup(
     license='Apache-2.0',
     package_dir={'': SOURCE},
     packages=find_packages(SOURCE),
+    package_data={'cleverdistiller.visualization.demo_report': ['page.*']},
     python_requires='>=3.10',
     install_requires=(HERE / 'requirements/runtime.txt').read_text().splitlines(),
 )
