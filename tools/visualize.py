@@ -4,6 +4,19 @@ python tools/visualize.py pairs CONFIG [--index 0] [--out pairs.png] [--cfg-opti
     The LiDAR points of one training frame on the images they are paired with, coloured by depth, drawn on
     images of --size rows and columns (the teacher itself sees 224 x 448).
 
+python tools/visualize.py features CONFIG CHECKPOINT [--against CONFIG CHECKPOINT ...] [--set val] [--index 0]
+                                   [--cameras NAME ...] [--reach 50] [--out features.png] [--cfg-options KEY=VALUE ...]
+    What the teacher and the student see on one frame, in the same colours: pictures, the teacher's features of the
+    image patches, the student's of the LiDAR points, and both from above. CHECKPOINT is epoch_N.pth of the config's
+    training, which holds the projection head. --against adds another student of the same teacher, with its config.
+
+python tools/visualize.py similarity CONFIG CHECKPOINT [--against CONFIG CHECKPOINT ...] [--set val] [--index 0]
+                                     [--camera CAM_FRONT] [--query U V ...] [--scale LOW HIGH] [--reach 50]
+                                     [--out similarity.png] [--cfg-options KEY=VALUE ...]
+    What is similar to the thing at a pixel (column U, row V of the picture as it is stored), for the teacher on the
+    picture and for the student in the point cloud, a row for each --query U V. Without --query: three places that the
+    teacher finds unlike each other. --scale fixes the cosines at the ends of the colours, to compare sheets.
+
 python tools/visualize.py frame ROOT [--format auto] [--index 0] [--points] [--version v1.0-mini] [--out frame.png]
     One frame of a nuScenes, KITTI, SemanticKITTI or Waymo root, or of an mmdet3d info file, on one sheet: the
     cameras with the 3D boxes, the frame from above, and how many points each class and boxes each type has.
@@ -39,17 +52,23 @@ from cleverdistiller.fileio import load_strictly, read_state_dict, replace_when_
 from cleverdistiller.ops.projection import project_points
 from cleverdistiller.provenance import is_simulated
 from cleverdistiller.visualization import (
+    DistilledFrame,
     FrameView,
     SegmentedFrame,
     detected_frames,
     draw_detections,
     draw_errors,
+    draw_features,
     draw_frame,
     draw_pairs,
     draw_predictions,
+    draw_similarity,
 )
 from cleverdistiller.visualization.ahead_yaw import ahead_yaw
+from cleverdistiller.visualization.distillation import distil_frame, load_distiller, tell_student, tell_teacher
+from cleverdistiller.visualization.paired_frame import load_paired_frame, paired_dataset, pairing_steps
 from cleverdistiller.visualization.readers import FORMATS, read_frame
+from cleverdistiller.visualization.similarity_queries import nearest_pair, unlike_pairs
 
 KINDS = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=80), '.jpeg': dict(format='JPEG', quality=80)}
 
@@ -88,14 +107,7 @@ def pairs(args: argparse.Namespace) -> None:
     cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.default_scope)
     dataset_cfg = cfg.train_dataloader.dataset
-    names = [step['type'] for step in dataset_cfg.pipeline]
-    if 'PairPointsWithPixels' not in names:
-        raise InputError(
-            f'{args.config} whose pipeline has no PairPointsWithPixels',
-            'a pretraining config',
-            'use one of configs/pretrain',
-        )
-    dataset_cfg.pipeline = dataset_cfg.pipeline[: names.index('PairPointsWithPixels') + 1]
+    dataset_cfg.pipeline = pairing_steps(cfg)
     for step in dataset_cfg.pipeline:
         if step['type'] == 'LoadCameraImages':
             step['size_hw'] = tuple(args.size)
@@ -128,6 +140,57 @@ def frame(args: argparse.Namespace) -> None:
     save(picture, args.out)
     origin = ' (simulated: says nothing about real roads)' if view.simulated else ''
     print(f'{view.title}{origin}: {len(view.points_lidar_m)} points, {len(view.box_names)} boxes: {args.out}')
+
+
+def features(args: argparse.Namespace) -> None:
+    """Run a teacher and its students over one frame and draw their features."""
+    frame = distilled(args)
+    save(draw_features(frame, args.cameras, args.reach), args.out)
+    for student in frame.students:
+        print(f'{student.name}: mean cosine to the teacher {frame.agreement(student):.3f}')
+    print(f'one constant for all points could reach {frame.constant_agreement():.3f}')
+    print(f'drawn: {args.out}')
+
+
+def similarity(args: argparse.Namespace) -> None:
+    """Run a teacher and its student over one frame and draw what is similar to the queries."""
+    if args.scale and not args.scale[0] < args.scale[1]:
+        raise InputError(f'--scale {args.scale[0]:g} {args.scale[1]:g}', 'LOW below HIGH', 'swap them')
+    frame = distilled(args)
+    camera = frame.camera_index(args.camera or frame.cameras[0].name)
+    queries = [nearest_pair(frame, camera, query) for query in args.query] or unlike_pairs(frame, camera)
+    save(draw_similarity(frame, camera, queries, args.reach, args.scale), args.out)
+    for u, v in frame.uv_px[queries]:
+        print(f'--query {u:.0f} {v:.0f}')
+    print(f'drawn: {args.out}')
+
+
+def distilled(args: argparse.Namespace) -> DistilledFrame:
+    """Features of the frame that the arguments name, loaded as the first config loads it.
+
+    Args:
+        args (argparse.Namespace): Of ``features`` or ``similarity``.
+
+    Returns:
+        DistilledFrame: With the first student, then those of ``--against``.
+
+    Raises:
+        InputError: If a config, a checkpoint or the frame is not what it should be.
+    """
+    from mmengine.registry import init_default_scope
+
+    if args.reach < 1:
+        raise InputError(f'--reach {args.reach}', '1 metre or more', 'leave it at 50')
+    students = [(args.config, args.checkpoint), *args.against]
+    cfgs = [Config.fromfile(config) for config, _ in students]
+    for cfg in cfgs:
+        cfg.merge_from_dict(args.cfg_options)
+    init_default_scope(cfgs[0].default_scope)
+    frame, view = load_paired_frame(paired_dataset(cfgs[0], args.set), args.index)
+    distillers = [
+        (tell_student(cfg, checkpoint), load_distiller(cfg, checkpoint)) for cfg, (_, checkpoint) in zip(cfgs, students)
+    ]
+    return distil_frame(frame, view, tell_teacher(cfgs[0]), distillers)
 
 
 def segmented(args: argparse.Namespace) -> None:
@@ -223,6 +286,26 @@ def main() -> None:
     command.add_argument('--out', default='pairs.png')
     command.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     command.set_defaults(run=pairs)
+    for name, run, what in (
+        ('features', features, "teacher's and students' features in the same colours"),
+        ('similarity', similarity, 'what is similar to a chosen pixel, for teacher and student'),
+    ):
+        command = commands.add_parser(name, help=what)
+        command.add_argument('config', help='of pretraining')
+        command.add_argument('checkpoint', help='epoch_N.pth of its training')
+        command.add_argument('--set', choices=('val', 'train'), default='val', help="which of the config's sets")
+        command.add_argument('--index', type=int, default=0, help='frame of the set, from 0')
+        command.add_argument('--reach', type=float, default=50.0, metavar='METRES', help='of the view from above')
+        command.add_argument('--out', default=f'{name}.png')
+        command.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='for all configs')
+        command.add_argument('--against', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'))
+        if run is features:
+            command.add_argument('--cameras', nargs='+', default=[], metavar='NAME', help='to show; default: all')
+        else:
+            command.add_argument('--camera', help='default: the first one')
+            command.add_argument('--query', nargs=2, type=float, action='append', default=[], metavar=('U', 'V'))
+            command.add_argument('--scale', nargs=2, type=float, metavar=('LOW', 'HIGH'), help='of the colours')
+        command.set_defaults(run=run)
     command = commands.add_parser('frame', help='one frame of any format on one sheet')
     command.add_argument('root', help="a benchmark's folder, one .tfrecord, or one info file .pkl")
     command.add_argument('--format', default='auto', help=f'auto or one of {", ".join(FORMATS)}')

@@ -62,7 +62,7 @@ class DistillationDataset(SeededSamples, BaseDataset):
             cameras = self.metainfo['cameras'] or tuple(images)
             return dict(
                 token=token,
-                lidar_points=dict(lidar_path=osp.join(self._folder('pts'), sweep)),
+                lidar_points={**raw_data_info['lidar_points'], 'lidar_path': osp.join(self._folder('pts'), sweep)},
                 images={camera: self._parse_camera(images, camera, token) for camera in cameras},
             )
         except (KeyError, TypeError) as error:

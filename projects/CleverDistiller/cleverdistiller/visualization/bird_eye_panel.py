@@ -26,7 +26,13 @@ _FINER = 2  # drawn so much larger, then shrunk, for smooth lines
 
 
 def draw_bird_eye(
-    view: FrameView, size_px: int, reach_m: float = 50.0, by_height: bool = True, middle_ahead_m: float = 0.0
+    view: FrameView,
+    size_px: int,
+    reach_m: float = 50.0,
+    by_height: bool = True,
+    middle_ahead_m: float = 0.0,
+    point_colours: np.ndarray | None = None,
+    dot_px: float = 1.5,
 ) -> Image.Image:
     """Draw grid, points, boxes with their heading, and the car.
 
@@ -38,6 +44,8 @@ def draw_bird_eye(
         reach_m (float): Metres from the middle to each side.
         by_height (bool): Whether higher points lie on top; otherwise later ones.
         middle_ahead_m (float): How far ahead of the sensor the middle lies, for sets that look ahead only.
+        point_colours (np.ndarray | None): (N, 3) uint8 instead of the classes' or heights' colours.
+        dot_px (float): Side of a point.
 
     Returns:
         Image.Image: RGB.
@@ -50,7 +58,8 @@ def draw_bird_eye(
     order = np.argsort(heights_m, kind='stable') if by_height else np.arange(len(heights_m))
     place = partial(to_panel_px, size_px=side, reach_m=reach_m, middle_ahead_m=middle_ahead_m)
     uv_px = place(view.points_lidar_m[order, :2], view.ahead_yaw)
-    paint_dots(canvas, uv_px, _point_colours(view)[order], size_px=2 * _FINER - 1)
+    colours = _point_colours(view) if point_colours is None else point_colours
+    paint_dots(canvas, uv_px, colours[order], size_px=round(dot_px * _FINER))
     panel = Image.fromarray(canvas)
     pen = ImageDraw.Draw(panel)
     for box, name in zip(box_corners(view.boxes_lidar_m), view.box_names):

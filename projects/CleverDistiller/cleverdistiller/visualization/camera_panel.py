@@ -17,7 +17,14 @@ NEAREST_M = 0.3  # what is nearer, or behind the camera, is cut off
 _SUBPIXEL_BITS = 4
 
 
-def draw_camera(camera: CameraView, view: FrameView, size_wh: tuple[int, int], points: bool = False) -> Image.Image:
+def draw_camera(
+    camera: CameraView,
+    view: FrameView,
+    size_wh: tuple[int, int],
+    points: bool = False,
+    point_colours: np.ndarray | None = None,
+    dot_px: int | None = None,
+) -> Image.Image:
     """Scale the picture, then draw each box as a wire frame (thick at its front) and, if asked, the points.
 
     Args:
@@ -25,6 +32,8 @@ def draw_camera(camera: CameraView, view: FrameView, size_wh: tuple[int, int], p
         view (FrameView): Its frame.
         size_wh (tuple[int, int]): Columns and rows of the panel in pixels.
         points (bool): Whether to draw the points: in their class's colour, without labels by depth.
+        point_colours (np.ndarray | None): (N, 3) uint8 instead of these colours.
+        dot_px (int | None): Side of a point; None for small ones.
 
     Returns:
         Image.Image: RGB.
@@ -33,7 +42,7 @@ def draw_camera(camera: CameraView, view: FrameView, size_wh: tuple[int, int], p
     canvas = np.array(Image.fromarray(camera.rgb).resize(size_wh, Image.LANCZOS))
     cam2panel = np.diag([size_wh[0] / width, size_wh[1] / height, 1.0]) @ camera.cam2img
     if points:
-        _draw_points(canvas, camera, cam2panel, view)
+        _draw_points(canvas, camera, cam2panel, view, point_colours, dot_px)
     line_px = max(1, round(size_wh[0] / 900))
     for box, name in zip(box_corners(view.boxes_lidar_m), view.box_names):
         corners_cam = box @ camera.lidar2cam[:3, :3].T + camera.lidar2cam[:3, 3]  # (8, 3)
@@ -47,7 +56,14 @@ def draw_camera(camera: CameraView, view: FrameView, size_wh: tuple[int, int], p
     return panel
 
 
-def _draw_points(canvas: np.ndarray, camera: CameraView, cam2panel: np.ndarray, view: FrameView) -> None:
+def _draw_points(
+    canvas: np.ndarray,
+    camera: CameraView,
+    cam2panel: np.ndarray,
+    view: FrameView,
+    point_colours: np.ndarray | None,
+    dot_px: int | None,
+) -> None:
     uv_px, depth_m = project_points(
         torch.from_numpy(view.points_lidar_m),
         torch.from_numpy(camera.lidar2cam)[None],
@@ -57,8 +73,11 @@ def _draw_points(canvas: np.ndarray, camera: CameraView, cam2panel: np.ndarray, 
     height, width = canvas.shape[:2]
     seen = np.flatnonzero((depth_m > NEAREST_M) & (uv_px > -1).all(1) & (uv_px < (width, height)).all(1))
     seen = seen[np.argsort(-depth_m[seen], kind='stable')]  # near ones last, on top
-    colours = scale_colours(1 - depth_m[seen] / FAR_M) if view.labels is None else class_colours(view)[seen]
-    paint_dots(canvas, uv_px[seen], colours, size_px=max(2, round(width / 500)))
+    if point_colours is not None:
+        colours = point_colours[seen]
+    else:
+        colours = scale_colours(1 - depth_m[seen] / FAR_M) if view.labels is None else class_colours(view)[seen]
+    paint_dots(canvas, uv_px[seen], colours, size_px=dot_px or max(2, round(width / 500)))
 
 
 def _draw_edge(canvas: np.ndarray, ends_cam: np.ndarray, cam2panel: np.ndarray, colour: tuple, thickness: int) -> None:
