@@ -291,7 +291,7 @@ def test_the_page_says_what_it_is_first_and_then_the_numbers(tmp_path):
         'the taught one beats the random one by 50.0 mIoU points',
         '87.5 ± 17.7 (2)',
         'Nothing but red.',
-        'All steps together took 2.0 s',
+        'The timed steps together took 2.0 s',
         'not timed test it',
         'train more',
         'Seeds of the runs: 0, 1.',
