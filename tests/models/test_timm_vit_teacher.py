@@ -237,6 +237,9 @@ def test_a_hub_that_fails_without_words_is_explained(monkeypatch):
         (dict(features='norm'), 'pre_norm or post_norm(?s:.*)remedy'),
         (dict(pos_embed='hub'), 'official or timm(?s:.*)remedy'),
         (dict(weights='nowhere.pth'), 'nowhere.pth(?s:.*)remedy: check the path'),
+        (dict(arch=dict(width=3)), "'width'(?s:.*)remedy: correct the config"),
+        (dict(arch=dict(embed_dim=64, num_heads=3)), 'num_heads(?s:.*)remedy: correct the config'),
+        (dict(arch=dict(depth=2), weights='hub'), 'arch(?s:.*)published weights(?s:.*)remedy: leave arch out'),
     ],
 )
 def test_wrong_options_are_refused(options, message):
@@ -289,3 +292,17 @@ def test_a_block_is_counted_from_either_end():
         features[block] = TimmViTTeacher('test_vit', 'random', (64, 128), block=block)(images)
     assert torch.equal(features[-1], features[5]) and torch.equal(features[-2], features[4])
     assert not torch.allclose(features[-1], features[-2], atol=1e-3)
+
+
+def test_another_architecture_loads_its_own_weights_strictly(tmp_path):
+    name, arch = NAMES[False], dict(embed_dim=96, depth=2, num_heads=3, img_size=SIZE_HW)
+    teacher = TimmViTTeacher(name, 'random', SIZE_HW, arch=arch)
+    assert teacher.embed_dim == 96 and len(teacher.vit.blocks) == 2
+    assert teacher.vit.pos_embed.shape == (1, 1 + 4 * 8, 96)
+    file = str(tmp_path / 'teacher.safetensors')
+    save_file(teacher.vit.state_dict(), file)
+    again, images = TimmViTTeacher(name, file, SIZE_HW, arch=arch), torch.rand(1, 3, *SIZE_HW)
+    assert torch.equal(again(images), teacher(images))
+    assert TimmViTTeacher(name, file, (28, 56), arch=arch)(images[..., :28, :56]).shape == (1, 96, 2, 4)
+    with pytest.raises(InputError, match='14 unexpected'):
+        TimmViTTeacher(name, file, SIZE_HW, arch=dict(arch, depth=1))

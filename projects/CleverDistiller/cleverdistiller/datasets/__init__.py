@@ -2,6 +2,7 @@ from cleverdistiller.datasets import transforms
 from cleverdistiller.datasets.daps3d_segmentation import DAPS3DSegmentation
 from cleverdistiller.datasets.distillation_dataset import DistillationDataset
 from cleverdistiller.datasets.kitti_detection_dataset import KittiDetectionDataset
+from cleverdistiller.datasets.masked_images import MaskedImages
 from cleverdistiller.datasets.nuscenes_distillation import NuScenesDistillation
 from cleverdistiller.datasets.nuscenes_segmentation import NuScenesSegmentation
 from cleverdistiller.datasets.rellis3d_segmentation import Rellis3DSegmentation
@@ -17,6 +18,7 @@ __all__ = [
     'DAPS3DSegmentation',
     'DistillationDataset',
     'KittiDetectionDataset',
+    'MaskedImages',
     'NuScenesDistillation',
     'NuScenesSegmentation',
     'Rellis3DSegmentation',

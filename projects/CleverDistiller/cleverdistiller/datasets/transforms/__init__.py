@@ -2,6 +2,7 @@ from cleverdistiller.datasets.transforms.augment_scan import AugmentScan
 from cleverdistiller.datasets.transforms.drop_no_returns import DropNoReturns
 from cleverdistiller.datasets.transforms.load_camera_images import LoadCameraImages
 from cleverdistiller.datasets.transforms.load_lidar_sweep import LoadLiDARSweep
+from cleverdistiller.datasets.transforms.load_masked_image import LoadMaskedImage
 from cleverdistiller.datasets.transforms.load_point_labels import LoadPointLabels
 from cleverdistiller.datasets.transforms.pack_distillation_inputs import PackDistillationInputs
 from cleverdistiller.datasets.transforms.pair_points_with_pixels import PairPointsWithPixels
@@ -13,6 +14,7 @@ __all__ = [
     'DropNoReturns',
     'LoadCameraImages',
     'LoadLiDARSweep',
+    'LoadMaskedImage',
     'LoadPointLabels',
     'PackDistillationInputs',
     'PairPointsWithPixels',

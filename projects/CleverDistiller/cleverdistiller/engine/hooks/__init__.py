@@ -1,4 +1,5 @@
 from cleverdistiller.engine.hooks.export_student_hook import ExportStudentHook
+from cleverdistiller.engine.hooks.export_teacher_hook import ExportTeacherHook
 from cleverdistiller.engine.hooks.finite_loss_hook import FiniteLossHook
 from cleverdistiller.engine.hooks.frozen_backbone_hook import FrozenBackboneHook
 from cleverdistiller.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
@@ -7,6 +8,7 @@ from cleverdistiller.engine.hooks.write_results_hook import WriteResultsHook
 
 __all__ = [
     'ExportStudentHook',
+    'ExportTeacherHook',
     'FiniteLossHook',
     'FrozenBackboneHook',
     'SafeCheckpointHook',

@@ -1,4 +1,5 @@
 from cleverdistiller.models.teachers.frozen_teacher import FrozenTeacher
+from cleverdistiller.models.teachers.patch_segmentor import PatchSegmentor
 from cleverdistiller.models.teachers.timm_vit_teacher import TimmViTTeacher
 
-__all__ = ['FrozenTeacher', 'TimmViTTeacher']
+__all__ = ['FrozenTeacher', 'PatchSegmentor', 'TimmViTTeacher']

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Mapping
 
 import timm
 import torch
@@ -33,6 +34,8 @@ class TimmViTTeacher(FrozenTeacher):
             the model's final LayerNorm.
         block (int): Which block; -1 is the last.
         pos_embed (str): ``official`` or ``timm``, see above; only DINOv2 knows the difference.
+        arch (dict | None): Changes to the architecture, as timm.create_model takes them: ``dict(depth=4)``. For weights
+            of one's own (``configs/demo/teacher_vit_simulated.py``), which must fit it.
 
     Raises:
         InputError: If an option is unknown, the weights cannot be had or do not fit, or the image size is
@@ -47,13 +50,20 @@ class TimmViTTeacher(FrozenTeacher):
         features: str = 'pre_norm',
         block: int = -1,
         pos_embed: str = 'official',
+        arch: dict | None = None,
     ) -> None:
         super().__init__()
         _check_option('features', features, ('pre_norm', 'post_norm'))
         _check_option('pos_embed', pos_embed, ('official', 'timm'))
         self.image_size_hw = tuple(image_size_hw)
         self.features = features
-        self.vit = _create_vit(name, weights)
+        self.vit = create_vit(name, weights, arch)
+        if weights == 'random':
+            print_log(
+                f'Teacher {name} has RANDOM weights (weights="random"): for dry runs only, its features mean nothing.',
+                logger='current',
+                level=30,
+            )
         self._check_image_size(name)
         self._fit_to_image_size(official='dinov2' in name and pos_embed == 'official')
         self.embed_dim = self.vit.embed_dim
@@ -101,8 +111,9 @@ class TimmViTTeacher(FrozenTeacher):
     def _fit_to_image_size(self, official: bool) -> None:
         """Fix the input size and interpolate the position table to it, once and for all."""
         native_table = None if self.vit.pos_embed is None else self.vit.pos_embed.detach()
+        rows, cols = self.vit.patch_embed.grid_size
         self.vit.set_input_size(img_size=self.image_size_hw)
-        if official:
+        if official and rows == cols:  # as its published tables are
             table = interpolate_dinov2_positions(
                 native_table, self.vit.patch_embed.grid_size, num_registers=self.vit.num_reg_tokens
             )
@@ -134,11 +145,29 @@ def interpolate_dinov2_positions(table: Tensor, grid_hw: tuple[int, int], num_re
     return torch.cat([table[:, :prefix].float(), grid.flatten(2).transpose(1, 2)], 1)
 
 
-def _create_vit(name: str, weights: str) -> nn.Module:
-    """Build the timm model at its native size with the asked weights."""
+def create_vit(name: str, weights: str, arch: Mapping | None = None) -> nn.Module:
+    """Build a timm model without classifier at its native size.
+
+    Args:
+        name (str): timm model name.
+        weights (str): ``hub``, ``random`` or a path, see :class:`TimmViTTeacher`.
+        arch (Mapping | None): Changes to the architecture.
+
+    Returns:
+        nn.Module: A vision transformer.
+
+    Raises:
+        InputError: See :class:`TimmViTTeacher`.
+    """
     if not timm.is_model(name):
         raise InputError(f'teacher name {name!r}', 'a timm model name', 'see timm.list_models("vit_*") for the names')
     if weights == 'hub':
+        if arch:
+            raise InputError(
+                f'teacher.arch={dict(arch)} with weights=hub',
+                'the architecture that the published weights are for',
+                'leave arch out, or give the file of weights that were trained with it',
+            )
         try:
             return timm.create_model(name, pretrained=True, num_classes=0)
         except Exception as error:  # each hub client has its own errors: offline, gated, no such file
@@ -149,28 +178,31 @@ def _create_vit(name: str, weights: str) -> nn.Module:
                 'download the file where there is a network and set model.teacher.weights=/path/to/file '
                 '(timm or official DINOv2 .pth/.safetensors), or weights=random for a dry run',
             ) from error
-    vit = timm.create_model(name, pretrained=False, num_classes=0)
+    try:
+        vit = timm.create_model(name, pretrained=False, num_classes=0, **(arch or {}))
+    except (TypeError, AssertionError) as error:  # an argument that it does not know; heads that do not share the width
+        if not arch:
+            raise
+        raise InputError(
+            f'teacher.arch={dict(arch)} for {name} ({error})',
+            'arguments of its timm class, such as depth, embed_dim, num_heads, img_size',
+            'correct the config',
+        ) from error
     if not hasattr(vit, 'forward_intermediates') or not hasattr(vit, 'set_input_size'):
         raise InputError(
             f'{name}, which is no vision transformer',
             'a timm ViT with patch tokens',
             'choose a vit_*, eva* or deit* model',
         )
-    if weights == 'random':
-        print_log(
-            f'Teacher {name} has RANDOM weights (weights="random"): for dry runs only, its features mean nothing.',
-            logger='current',
-            level=30,
-        )
-        return vit
-    _load_local_weights(vit, name, weights)
+    if weights != 'random':
+        _load_local_weights(vit, name, weights)
     return vit
 
 
 def _load_local_weights(vit: nn.Module, name: str, path: str) -> None:
     """Load a timm file or an official DINOv2 checkpoint, strictly."""
     found = read_state_dict(path)
-    remedy = f'give the weights of {name}, or set model.teacher.name to the model the file was made for'
+    remedy = f'give the weights of {name}, or set model.teacher.name (and arch) to the model the file was made for'
     if any(key.startswith('backbone.') for key in found):  # DINOv2's own training checkpoints
         found = {
             _BLOCK_OF_CHUNK.sub(r'blocks.\1.', key.removeprefix('backbone.')): value
