@@ -8,6 +8,7 @@ import torch
 from mmdet3d.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from safetensors.torch import save_file
 
 from cleverdistiller.datasets.transforms import PackDistillationInputs
 from cleverdistiller.errors import InputError
@@ -102,10 +103,14 @@ def test_only_a_checkpoint_of_this_configs_training_will_do(cfg, tmp_path):
         load_paired_frame(paired_dataset(cfg, 'val'), 2)
 
 
-def test_teacher_and_student_are_named(cfg):
+def test_teacher_and_student_are_named(cfg, tmp_path):
     assert 'RANDOM' in tell_teacher(cfg)
-    cfg.model.teacher.weights = 'teacher.safetensors'
-    assert tell_teacher(cfg) == 'test_vit with teacher.safetensors'
+    path, tensors = str(tmp_path / 'teacher.safetensors'), dict(a=torch.ones(1))
+    cfg.model.teacher.update(weights=path, arch=dict(depth=4))
+    save_file(tensors, path)
+    assert tell_teacher(cfg) == f'test_vit (depth 4) with the weights {path}'
+    save_file(tensors, path, metadata=dict(stand_in='true', trained_on='made-up images'))
+    assert tell_teacher(cfg).endswith(', a stand-in trained on made-up images')
     assert tell_student(cfg, 'runs/mlp/epoch_3.pth') == 'mlp/epoch_3.pth (MLPHead + occupancy)'
     cfg.model.occupancy_head = None
     assert tell_student(cfg, 'runs/mlp/epoch_3.pth') == 'mlp/epoch_3.pth (MLPHead)'

@@ -60,12 +60,18 @@ def load_distiller(cfg: Config, checkpoint: str) -> CleverDistiller:
 
 
 def tell_teacher(cfg: Config) -> str:
-    """Model and weights of a config's teacher, in words."""
+    """Model and weights of a config's teacher, in words; of a stand-in it is said that it is one."""
     teacher = cfg.model.teacher
-    name, weights = teacher.get('name', teacher.type), teacher.get('weights', 'hub')
+    name, weights = teacher.get('name', teacher.type), str(teacher.get('weights', 'hub'))
+    changes = ', '.join(f'{key} {value}' for key, value in (teacher.get('arch') or {}).items())
+    name = f'{name} ({changes})' if changes else name
     if weights == 'random':
         return f'{name} with RANDOM weights, so that its features mean nothing'
-    return f'{name} with {"the weights of the hub" if weights == "hub" else weights}'
+    if weights == 'hub':
+        return f"{name} with the weights of timm's hub"
+    found = read_metadata(weights) if weights.endswith('.safetensors') else {}
+    stand_in = f', a stand-in trained on {found.get("trained_on", "other images")}' if 'stand_in' in found else ''
+    return f'{name} with the weights {weights}{stand_in}'
 
 
 def tell_student(cfg: Config, checkpoint: str) -> str:

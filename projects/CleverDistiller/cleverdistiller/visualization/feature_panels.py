@@ -11,6 +11,7 @@ from cleverdistiller.visualization.camera_view import CameraView
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.panel_style import INK, PANEL, letters
 
+CAPTION_PX = 20  # less where the panel is narrow
 BIRD_EYE_DOT_PX = 2.5  # colours are told apart on larger dots only
 DIMMED = 0.45  # brightness of a grey picture under coloured points
 
@@ -70,7 +71,9 @@ def draw_from_above(
     """
     part = replace(view, points_lidar_m=view.points_lidar_m[shown])
     panel = draw_bird_eye(part, size_px, reach_m, point_colours=colours[shown], dot_px=BIRD_EYE_DOT_PX)
-    style = dict(fill=INK, font=letters(20, bold=True), stroke_width=3, stroke_fill=PANEL)
+    room = (size_px - 24) / max(1.0, letters(CAPTION_PX, bold=True).getlength(caption))
+    font = letters(int(CAPTION_PX * min(1.0, room)), bold=True)
+    style = dict(fill=INK, font=font, stroke_width=3, stroke_fill=PANEL)
     ImageDraw.Draw(panel).text((12, 10), caption, **style)
     return panel
 

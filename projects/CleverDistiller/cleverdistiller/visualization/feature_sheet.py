@@ -20,8 +20,8 @@ HOW_TO_READ = (
     'same thing in the same colour, from the LiDAR sweep alone.'
 )
 AGREEMENT = (
-    "Each student's heading gives the mean cosine of its features to the teacher's at the same points. One constant "
-    'vector for all points could reach {:.3f}: only what is above has been learned from the sweep.'
+    "Each student's heading gives the mean cosine of its features to the teacher's at the same points. For comparison: "
+    'one constant vector for all points could reach {:.3f}.'
 )
 
 
