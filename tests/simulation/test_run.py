@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.simulation.run import PROGRESS, SimulatedSet, simulate
@@ -135,6 +136,54 @@ def test_a_run_that_failed_goes_on_where_it_was(tmp_path, whole):
     assert contents(out) == whole
 
 
+def rows(out: Path, table: str) -> list[dict]:
+    return json.loads((out / 'v1.0-mini' / f'{table}.json').read_text())
+
+
+def test_lighter_nuscenes_has_small_images_with_their_intrinsics_and_keyframes_alone(tmp_path):
+    wanted = SimulatedSet('nuscenes', scenes=1, frames=2, seed=1, image_scale=0.5, sweeps=False)
+    simulate(wanted, tmp_path / 'set', 1, SmallNuScenes)
+    data = rows(tmp_path / 'set', 'sample_data')
+    assert all(row['is_key_frame'] for row in data) and not (tmp_path / 'set' / 'sweeps').exists()
+    focal = {
+        row['camera_intrinsic'][0][0] for row in rows(tmp_path / 'set', 'calibrated_sensor') if row['camera_intrinsic']
+    }
+    assert focal == {camera.cam2img[0, 0] / 2 for camera in SmallNuScenes.rig.cameras}
+    images = [row for row in data if row['fileformat'] == 'jpg']
+    assert len(images) == 12
+    for row in images:
+        with Image.open(tmp_path / 'set' / row['filename']) as image:
+            assert image.size == (100, 56) == (row['width'], row['height'])
+    manifest = json.loads((tmp_path / 'set' / 'simulation.json').read_text())
+    assert manifest['image_scale'] == 0.5 and not manifest['sweeps']
+    with pytest.raises(InputError, match=r'image_scale 0\.5, sweeps False'):
+        simulate(dataclasses.replace(wanted, sweeps=True), tmp_path / 'set', 1, SmallNuScenes)
+
+
+def test_a_set_from_before_there_were_options_is_known_again(tmp_path, whole):
+    simulate(WANTED, tmp_path / 'set', 2, SmallKitti)
+    manifest = json.loads((tmp_path / 'set' / 'simulation.json').read_text())
+    assert set(manifest) == {'simulated', 'note', 'format', 'scenes', 'frames', 'seed', 'version', 'complete'}
+    assert not simulate(WANTED, tmp_path / 'set', 2, SmallKitti)
+    with pytest.raises(InputError, match=r'image_scale 1\.0'):
+        simulate(dataclasses.replace(WANTED, image_scale=0.5), tmp_path / 'set', 2, SmallKitti)
+
+
+@pytest.mark.parametrize('kind', [SmallKitti, SmallWaymo])
+@pytest.mark.parametrize('option', [dict(image_scale=0.5), dict(sweeps=False)], ids=['image_scale', 'sweeps'])
+def test_formats_that_cannot_be_lighter_say_so_and_leave_nothing(tmp_path, kind, option):
+    wanted = SimulatedSet(kind.format, scenes=2, frames=2, seed=0, **option)
+    with pytest.raises(InputError, match=f'with --format {kind.format}'):
+        simulate(wanted, tmp_path / 'set', 1, kind)
+    assert not (tmp_path / 'set').exists()
+
+
+@pytest.mark.parametrize('scale', [0, 0.05, 1.5, float('nan')])
+def test_a_scale_out_of_range_is_named(tmp_path, scale):
+    with pytest.raises(InputError, match=r'0\.1 to 1'):
+        simulate(dataclasses.replace(WANTED, image_scale=scale), tmp_path / 'set', 1, SmallKitti)
+
+
 KILLED = """
 import sys
 sys.path[:0] = {paths!r}
@@ -172,7 +221,7 @@ def test_a_killed_run_leaves_no_process_and_ends_the_same(tmp_path, whole):
         (dict(scenes=0), '--scenes 0'),
         (dict(frames=-1), '--frames -1'),
         (dict(seed=-1), '--seed -1'),
-        (dict(format='av2'), 'one of nuscenes, kitti, semantickitti, waymo'),
+        (dict(format='av2'), 'one of nuscenes, kitti, semantickitti, waymo, images'),
     ],
 )
 def test_bad_numbers_are_named(change, message):

@@ -11,10 +11,12 @@ SIMULATE = REPO / 'tools' / 'simulate.py'
 @pytest.mark.parametrize(
     'options, expected',
     [
-        (('--format', 'av2'), 'nuscenes, kitti, semantickitti, waymo'),
+        (('--format', 'av2'), 'nuscenes, kitti, semantickitti, waymo, images'),
         (('--scenes', 0), '1 or more'),
         (('--frames', 0), '1 or more'),
         (('--workers', 0), '1 or more'),
+        (('--format', 'kitti', '--image-scale', 0.5), 'choose --format nuscenes or images'),
+        (('--format', 'images', '--no-sweeps'), 'leave it out: there are none'),
         (('--format', 'semantickitti', '--scenes', 12), 'remedy'),
         (('--format', 'kitti', '--scenes', 1, '--frames', 1), 'remedy'),
     ],

@@ -6,7 +6,7 @@ from scipy.ndimage import maximum_filter, minimum_filter
 
 from cleverdistiller.simulation.sensors.camera import expose
 from cleverdistiller.simulation.sensors.lidar import scan
-from cleverdistiller.simulation.sensors.rigs import KITTI, NUSCENES, WAYMO, CameraModel
+from cleverdistiller.simulation.sensors.rigs import KITTI, NUSCENES, WAYMO, CameraModel, with_smaller_images
 from cleverdistiller.simulation.sensors.trace import Visit, trace
 from cleverdistiller.simulation.surfaces import SurfaceClass
 
@@ -46,6 +46,18 @@ def test_a_pixel_shows_what_its_own_ray_meets(scene, picture):
     assert (np.isinf(picture.depth_m[v, u][same]) == far).all() and far.any()
     right = np.isclose(picture.depth_m[v, u][same][~far], depth[same][~far], rtol=5e-3)
     assert right.mean() > 0.99  # the grid's inverse depth bends over a kerb
+
+
+def test_a_smaller_image_shows_the_same(scene):
+    camera, half = (rig.cameras[0] for rig in (with_smaller_images(NUSCENES, scale) for scale in (0.25, 0.125)))
+    assert camera.size_hw == (225, 400) and half.size_hw == (112, 200)
+    large, small = expose(scene, camera, 1.5), expose(scene, half, 1.5)
+    # A pixel of the small one lies in the middle of four: averaged, they are its light.
+    averaged = large.rgb[:224].reshape(112, 2, 200, 2, 3).mean((1, 3))
+    assert np.abs(averaged - small.rgb).mean() < 8
+    shifted = np.roll(averaged, 1, axis=1)
+    assert np.abs(averaged - small.rgb).mean() < 0.8 * np.abs(shifted - small.rgb).mean()
+    assert (large.surface[:224:2, ::2] == small.surface).mean() > 0.95
 
 
 def test_shares_of_objects_count_their_pixels(picture):

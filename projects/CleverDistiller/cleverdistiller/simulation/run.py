@@ -34,7 +34,8 @@ PROGRESS = '.simulation'  # one record a finished frame, until all are
 STOP = 'stop'  # tells the workers to
 DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 NOTE = 'Simulated by CleverDistiller: nothing measured on it says anything about real roads.'
-MIB_A_FRAME = {'nuscenes': 9.0, 'kitti': 4.0, 'semantickitti': 4.5, 'waymo': 8.0}  # measured, rounded up
+MIB_A_FRAME = {'nuscenes': 9.0, 'kitti': 4.0, 'semantickitti': 4.5, 'waymo': 8.0, 'images': 2.5}  # measured, rounded up
+OPTIONS = dict(image_scale=1.0, sweeps=True)  # of the car's sensors, and how they are unless one says otherwise
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class SimulatedSet:
         scenes (int): Number of scenes.
         frames (int): Keyframes in each.
         seed (int): Another seed, other streets.
+        image_scale (float): Rows and columns of the images are multiplied by it.
+        sweeps (bool): With the LiDAR sweeps between keyframes, where the format has any.
 
     Raises:
         InputError: For a number below 1, a negative seed or an unknown format.
@@ -55,6 +58,8 @@ class SimulatedSet:
     scenes: int
     frames: int
     seed: int
+    image_scale: float = 1.0
+    sweeps: bool = True
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
@@ -67,8 +72,19 @@ class SimulatedSet:
 
     @property
     def manifest(self) -> dict:
-        """Content of ``simulation.json``."""
-        return dict(simulated=True, note=NOTE, **asdict(self), version=version('cleverdistiller'))
+        """Content of ``simulation.json``. Options that are not used are not named: sets from before had none."""
+        options = {name: value for name, value in asdict(self).items() if value != OPTIONS.get(name)}
+        return dict(simulated=True, note=NOTE, **options, version=version('cleverdistiller'))
+
+    def writer(self, out: Path, kind: type[Writer]) -> Writer:
+        """Set up a writer of this set.
+
+        Raises:
+            InputError: If the format cannot hold so few or so many frames, or not these options.
+        """
+        writer = kind(out, self.scenes, self.frames, self.seed)
+        writer.adjust_rig(**{name: getattr(self, name) for name in OPTIONS})
+        return writer
 
 
 def simulate(wanted: SimulatedSet, out: Path, workers: int, kind: type[Writer] | None = None) -> bool:
@@ -98,7 +114,7 @@ def simulate(wanted: SimulatedSet, out: Path, workers: int, kind: type[Writer] |
         todo = [each for each in every if not _record_path(out, *each).is_file()]
         _check_space(wanted, out, len(todo))
         # Made before anything is there, because it refuses what the format cannot hold.
-        writer = kind(out, wanted.scenes, wanted.frames, wanted.seed)
+        writer = wanted.writer(out, kind)
         _write_manifest(wanted, out, complete=False)  # the first file: it tells the next run whose folder this is
         (out / PROGRESS).mkdir(exist_ok=True)
         _simulate_all(wanted, out, todo, workers, kind)
@@ -127,8 +143,9 @@ def _is_complete(wanted: SimulatedSet, out: Path) -> bool:
     complete = found.pop('complete', None)
     if found == wanted.manifest:
         return bool(complete)
-    settings = ('format', 'scenes', 'frames', 'seed', 'version')
-    held = ', '.join(f'{key} {found[key]}' for key in settings if key in found) or 'no simulated set'
+    settings = ('format', 'scenes', 'frames', 'seed', *OPTIONS, 'version')
+    told = OPTIONS | found if 'format' in found else {}
+    held = ', '.join(f'{key} {told[key]}' for key in settings if key in told) or 'no simulated set'
     raise InputError(
         f'{out}, which holds {held}',
         'an empty or new folder, or an unfinished run of the same command',
@@ -197,12 +214,12 @@ def _start_worker() -> None:
 
 def _simulate_run(wanted: SimulatedSet, out: Path, scene: int, frames: list[int], kind: type[Writer]) -> None:
     """In a worker: simulate and write frames of one scene."""
-    world = _scene(wanted.seed, scene, wanted.frames * kind.rig.frame_s)
-    writer = kind(out, wanted.scenes, wanted.frames, wanted.seed)
+    writer = wanted.writer(out, kind)
+    world = _scene(wanted.seed, scene, wanted.frames * writer.rig.frame_s)
     for frame in frames:
         if (out / PROGRESS / STOP).exists():
             return
-        record = writer.write_frame(simulate_frame(world, kind.rig, frame), world)
+        record = writer.write_frame(simulate_frame(world, writer.rig, frame), world)
         with replace_when_complete(_record_path(out, scene, frame)) as temporary:
             temporary.write_bytes(pickle.dumps(record))
 

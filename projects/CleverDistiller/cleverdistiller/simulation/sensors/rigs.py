@@ -6,7 +6,7 @@ Sources: nuScenes' and KITTI's calibration files, Velodyne's data sheets (HDL-32
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -89,6 +89,29 @@ class Rig:
     cameras: tuple[CameraModel, ...]
     frame_s: float
     sweeps_between: int
+
+
+def with_smaller_images(rig: Rig, scale: float) -> Rig:
+    """The same cameras with fewer pixels.
+
+    Args:
+        rig (Rig): The car.
+        scale (float): Rows and columns are multiplied by it, and rounded.
+
+    Returns:
+        Rig: With pictures that show the same, and intrinsics to match.
+    """
+    # A pixel's middle has whole coordinates, so the picture begins at -0.5.
+    resize = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
+    cameras = tuple(
+        replace(
+            camera,
+            size_hw=tuple(round(side * scale) for side in camera.size_hw),
+            cam2img=resize @ camera.cam2img,
+        )
+        for camera in rig.cameras
+    )
+    return replace(rig, cameras=cameras)
 
 
 def rigid(rotation: np.ndarray, translation_m: tuple[float, float, float]) -> np.ndarray:

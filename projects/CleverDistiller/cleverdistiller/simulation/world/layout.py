@@ -28,8 +28,10 @@ class Layout:
         xy, heading = ground.road.at(along + EGO_MIDDLE_M + speed * self.times_s, lateral)
         ahead = np.stack([np.cos(heading), np.sin(heading)], -1)
         reach = np.linspace(-1, 1, DISCS) * (EGO_LENGTH_M - EGO_WIDTH_M) / 2
-        self._middles = [xy[:, None] + ahead[:, None] * reach[None, :, None]]  # (T, DISCS, 2) each
-        self._radii = [EGO_WIDTH_M / 2]
+        self._middles: list[np.ndarray] = []  # (T, DISCS, 2) each
+        self._centres: list[np.ndarray] = []  # (T, 2) each
+        self._radii: list[float] = []
+        self._take(xy[:, None] + ahead[:, None] * reach[None, :, None], EGO_WIDTH_M / 2)
 
     def claim(self, actor: Actor, gap_m: float = 0.3) -> bool:
         """Take an actor's place at all times, unless something is there.
@@ -78,14 +80,17 @@ class Layout:
 
     def _take(self, middles: np.ndarray, radius_m: float) -> None:
         self._middles.append(middles)
+        self._centres.append(middles.mean(1))
         self._radii.append(radius_m)
 
     def _is_free(self, middles: np.ndarray, radius_m: float, gap_m: float) -> bool:
-        taken = np.stack(self._middles)  # (K, T, DISCS, 2)
         reach = np.array(self._radii) + radius_m + gap_m
-        # The middles first: most of the others are far away.
-        centre = np.linalg.norm(taken.mean(2) - middles.mean(1), axis=-1).min(1)
-        near = np.flatnonzero(centre < reach + 14)
-        offset = taken[near][:, :, :, None] - middles[None, :, None]  # (k, T, DISCS, DISCS, 2)
+        # The centres first: most of the others are far away.
+        x, y = (np.stack(self._centres) - middles.mean(1)).transpose(2, 0, 1)  # (K, T) each
+        near = np.flatnonzero((x * x + y * y).min(1) < (reach + 14) ** 2)
+        if not len(near):
+            return True
+        taken = np.stack([self._middles[i] for i in near])  # (k, T, DISCS, 2)
+        offset = taken[:, :, :, None] - middles[None, :, None]  # (k, T, DISCS, DISCS, 2)
         distance = np.linalg.norm(offset, axis=-1).min((1, 2, 3))
         return bool((distance > reach[near]).all())

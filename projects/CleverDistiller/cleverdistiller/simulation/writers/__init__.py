@@ -9,6 +9,7 @@ _WRITERS = {
     'kitti': ('kitti_writer', 'KittiWriter'),
     'semantickitti': ('semantickitti_writer', 'SemanticKittiWriter'),
     'waymo': ('waymo_writer', 'WaymoWriter'),
+    'images': ('image_writer', 'ImageWriter'),
 }
 FORMATS = tuple(_WRITERS)
 

@@ -66,7 +66,7 @@ class KittiWriter(Writer):
     """
 
     format: ClassVar[str] = 'kitti'
-    rig: ClassVar[Rig] = KITTI
+    rig: Rig = KITTI
 
     def __init__(self, root: Path, scenes: int, frames: int, seed: int) -> None:
         super().__init__(root, scenes, frames, seed)

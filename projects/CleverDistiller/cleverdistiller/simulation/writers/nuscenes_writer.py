@@ -64,6 +64,7 @@ class NuScenesWriter(Writer):
 
     format = 'nuscenes'
     rig = NUSCENES
+    tells_intrinsics = True
 
     def __init__(self, root: Path, scenes: int, frames: int, seed: int) -> None:
         super().__init__(root, scenes, frames, seed)

@@ -78,7 +78,7 @@ class SemanticKittiWriter(Writer):
     """
 
     format: ClassVar[str] = 'semantickitti'
-    rig: ClassVar[Rig] = KITTI
+    rig: Rig = KITTI
 
     def __init__(self, root: Path, scenes: int, frames: int, seed: int) -> None:
         most = len(TRAIN_SEQUENCES) + 1
