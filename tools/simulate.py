@@ -18,6 +18,9 @@ import os
 import time
 from pathlib import Path
 
+# Before numpy comes: workers have one thread each anyway, and a process with one alone is copied in no time.
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+
 from _packaged import clear_errors
 from cleverdistiller.simulation.run import SimulatedSet, simulate
 

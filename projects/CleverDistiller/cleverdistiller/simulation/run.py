@@ -179,23 +179,32 @@ def _simulate_all(
         else:
             jobs.append((scene, [frame]))
     total = wanted.scenes * wanted.frames
-    bar = tqdm(total=total, initial=total - len(todo), desc='simulating', unit='frame')
-    # Not plain fork: a child of a process that has cast rays or run torch before would wait for threads it lacks.
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload([__name__])
     (out / PROGRESS / STOP).unlink(missing_ok=True)
-    with bar, ProcessPoolExecutor(workers, context, _start_worker) as pool:
+    with ProcessPoolExecutor(workers, _process_context(), _start_worker) as pool:
         pending = {pool.submit(_simulate_run, wanted, out, scene, frames, kind) for scene, frames in jobs}
+        bar = tqdm(total=total, initial=total - len(todo), desc='simulating', unit='frame')
         try:
-            while pending:
-                done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                for job in done:
-                    job.result()
-                bar.update(sum(_record_path(out, *each).is_file() for each in todo) + total - len(todo) - bar.n)
+            with bar:
+                while pending:
+                    done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+                    for job in done:
+                        job.result()
+                    bar.update(sum(_record_path(out, *each).is_file() for each in todo) + total - len(todo) - bar.n)
         except BaseException:  # also Ctrl-C: workers end with the frame they are at
             (out / PROGRESS / STOP).touch()
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _process_context() -> multiprocessing.context.BaseContext:
+    """How to start workers: as copies of this process if that is safe, else of a new one that imports all anew."""
+    threads = Path('/proc/self/task')
+    if threads.is_dir() and len(list(threads.iterdir())) == 1:
+        return multiprocessing.get_context('fork')
+    # A copy of a process that has cast rays or run torch would wait for threads that it lacks.
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _start_worker() -> None:
