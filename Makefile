@@ -1,11 +1,12 @@
-# make setup | test | format | lint | doctor      VENV=path puts the environment elsewhere
+# make setup | demo | demo-clean | test | format | lint | doctor      VENV=path puts the environment elsewhere
+# make demo SEED=1 | TEACHER=dinov2 | CHECKPOINT=path: see docs/demo.md
 VENV ?= .venv
 PYTHON ?= python3.11
 BIN := $(VENV)/bin
 REQUIREMENTS := requirements/build.txt requirements/reference.txt
 STAMP := $(VENV)/.installed
 
-.PHONY: setup test format lint doctor
+.PHONY: setup demo demo-clean test format lint doctor
 setup: $(STAMP)
 
 # mmcv compiles against the installed torch, so torch comes first; then compiling (two processors) and
@@ -36,6 +37,15 @@ $(VENV)/.packages: requirements/reference.txt
 
 test: setup
 	$(BIN)/python -m pytest
+
+SEED ?= 0
+TEACHER ?= stand-in
+DEMO = $(BIN)/python tools/demo.py --seed $(SEED) --teacher $(if $(CHECKPOINT),$(CHECKPOINT),$(TEACHER))
+demo: setup
+	$(DEMO)
+
+demo-clean:
+	$(DEMO) --clean
 
 doctor: setup
 	$(BIN)/python tools/doctor.py

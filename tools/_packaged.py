@@ -29,3 +29,9 @@ def run_packaged_tool(name: str) -> None:
         if not script.is_file():
             raise InputError(f'no {script}', "mmdet3d's packaged tools", 'pip install mmdet3d==1.4.0 from a wheel')
         runpy.run_path(str(script), run_name='__main__')
+
+
+def last_error(log: Path) -> str:
+    """The last line of a log that speaks of an error."""
+    lines = [line.strip() for line in log.read_text(errors='replace').splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if 'rror: ' in line), lines[-1] if lines else 'it printed nothing')

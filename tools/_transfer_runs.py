@@ -17,6 +17,7 @@ from typing import IO
 from mmdet3d.registry import MODELS
 from mmengine.config import Config, ConfigDict
 
+from _packaged import last_error
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 
@@ -118,11 +119,11 @@ class TransferRun:
             # A first start with --resume would forget the config's load_from.
             resume = ['--resume'] if self.done else []
             if status := run_process(self.command('train.py', *resume, gpus=gpus), self.log, watch, lock):
-                return f'training ended with status {status}: {_reason(self.log)}'
+                return f'training ended with status {status}: {last_error(self.log)}'
         if not self.results_file.is_file():
             test = self.command('test.py', self.last_checkpoint, gpus=gpus)
             if status := run_process(test, self.log, watch, lock):
-                return f'the test ended with status {status}: {_reason(self.log)}'
+                return f'the test ended with status {status}: {last_error(self.log)}'
         return None if self.numbers() else f'no number in {self.results_file}'
 
     def numbers(self) -> dict[str, float]:
@@ -250,9 +251,3 @@ def run_process(command: list[str], log: Path, watch: Callable[[], None], lock: 
         finally:
             process.terminate()  # nothing to end, unless this process is being stopped
             process.wait()
-
-
-def _reason(log: Path) -> str:
-    """The last line of a log that speaks of an error."""
-    lines = [line.strip() for line in log.read_text(errors='replace').splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if 'rror: ' in line), lines[-1] if lines else 'it printed nothing')

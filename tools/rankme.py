@@ -2,8 +2,9 @@
 
 python tools/rankme.py CONFIG CHECKPOINT [--out FILE.json] [--cfg-options KEY=VALUE ...]
 
-CHECKPOINT is an exported student (.pth, .safetensors) or a training checkpoint (epoch_N.pth). The teacher
-is not needed. Prints a table and writes a JSON file beside the checkpoint.
+CHECKPOINT is an exported student (.pth, .safetensors), a training checkpoint (epoch_N.pth), or `random`: the student
+before training, from the config's randomness.seed. The teacher is not needed. Prints a table and writes a JSON file
+beside the checkpoint.
 """
 
 import argparse
@@ -15,12 +16,15 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
+from mmengine.runner import Runner, set_random_seed
 from tqdm import tqdm
 
 from _packaged import clear_errors
+from cleverdistiller.errors import InputError
 from cleverdistiller.models.distillers import CleverDistiller
 from cleverdistiller.provenance import versions, write_results
+
+RANDOM = 'random'
 
 
 def measure(cfg: Config, checkpoint: str) -> dict[str, float]:
@@ -28,7 +32,9 @@ def measure(cfg: Config, checkpoint: str) -> dict[str, float]:
     init_default_scope(cfg.default_scope)
     device = get_device()
     preprocessor = MODELS.build(cfg.model.data_preprocessor).to(device)
-    student = MODELS.build(dict(cfg.model.student, weights=checkpoint)).to(device).eval()
+    set_random_seed(cfg.randomness.seed)
+    weights = None if checkpoint == RANDOM else checkpoint
+    student = MODELS.build(dict(cfg.model.student, weights=weights)).to(device).eval()
     loader = Runner.build_dataloader(cfg.val_dataloader, seed=0)
     evaluator = Evaluator(cfg.val_evaluator)
     with torch.no_grad():
@@ -48,8 +54,10 @@ def main() -> None:
     with clear_errors():
         cfg = Config.fromfile(args.config)
         cfg.merge_from_dict(args.cfg_options)
-        numbers = measure(cfg, args.checkpoint)
+        if args.checkpoint == RANDOM and args.out is None:
+            raise InputError('no --out', 'a file for the rank of random weights', 'give --out FILE.json')
         out = Path(args.out or Path(args.checkpoint).with_suffix('.rankme.json'))
+        numbers = measure(cfg, args.checkpoint)
         write_results(out, numbers, dict(config=args.config, checkpoint=args.checkpoint, versions=versions()))
     for name, value in numbers.items():
         print(f'{name:28s}{value:12.3f}')

@@ -1,12 +1,13 @@
-# Linear probing on a simulated set, on a CPU: see docs/segmentation.md. Says nothing about real roads.
+# Linear probing on the demo's nuScenes set, on a CPU. Says nothing about real roads.
 _base_ = [
     '../_base_/segmentation_runtime.py', '../_base_/datasets/nuscenes_segmentation.py',
     '../_base_/models/linear_probe_minkunet14_small.py', '../_base_/schedules/transfer_cpu.py'
 ]
-simulated = dict(data_root='data/sim_nuscenes/', data_prefix=dict(pts_semantic_mask='lidarseg/v1.0-mini'))
+simulated = dict(
+    data_root='{{$DEMO:work_dirs/demo}}/data/nuscenes/', data_prefix=dict(pts_semantic_mask='lidarseg/v1.0-mini'))
 
 model = dict(num_classes=16)
-train_dataloader = dict(batch_size=2, num_workers=2, dataset=simulated)
+train_dataloader = dict(batch_size=2, num_workers=1, dataset=simulated)
 val_dataloader = dict(num_workers=1, dataset=simulated)
 test_dataloader = val_dataloader
 default_hooks = dict(logger=dict(interval=5))

@@ -6,10 +6,8 @@ _base_ = [
 ]
 data_root = 'data/kitti_sample/'
 
-# A voxel's first point speaks for it as in testing, and BatchNorm settles within the few iterations (pointcept's would
-# take a thousand).
-model = dict(backbone=dict(
-    voxel_size_m=0.1, student_weights=None, student=dict(variant='mmdet3d'), random_representative=False))
+# A voxel's first point speaks for it, as in testing.
+model = dict(backbone=dict(voxel_size_m=0.1, student_weights=None, random_representative=False))
 
 # By heart: no pasted objects, no turns.
 by_heart = [step for step in _base_.train_pipeline if step['type'] not in (

@@ -36,7 +36,7 @@ def config(tmp_path_factory) -> Path:
     root = write_kitti_root(tmp_path_factory.mktemp('kitti'), FRAMES)
     run_script(TOOLS / 'prepare_kitti.py', root)
     run_script(TOOLS / 'splits.py', root / 'kitti_infos_train.pkl', '--percent', '50', '--out', root)
-    cfg = Config.fromfile(REPO / 'configs/demo/random_pointrcnn_minkunet14_50_kitti_simulated.py')
+    cfg = Config.fromfile(REPO / 'configs/demo/pointrcnn_minkunet14_50_kitti_simulated.py')
     cfg.train_dataloader.dataset.frame_list = str(root / 'uniform0_50.json')
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.dataset.data_root = f'{root}/'
@@ -48,7 +48,6 @@ def config(tmp_path_factory) -> Path:
                 step.db_sampler.update(data_root=f'{root}/', info_path=str(root / 'kitti_dbinfos_train.pkl'))
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         evaluator.ann_file = str(root / 'kitti_infos_val.pkl')
-    cfg.model.backbone.student.variant = 'mmdet3d'  # its BatchNorm settles within a few steps
     cfg.train_cfg.update(max_epochs=2, val_interval=2)
     cfg.dump(root / 'config.py')
     return root / 'config.py'

@@ -2,16 +2,13 @@
 
 import json
 import pickle
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from nuscenes.utils import splits
 
-from cleverdistiller.datasets import NuScenesSegmentation, SemanticKittiSegmentation, WaymoSegmentation
+from cleverdistiller.datasets import SemanticKittiSegmentation, WaymoSegmentation
 from cleverdistiller.datasets.frame_list import FrameList
 from cleverdistiller.errors import InputError
-from cleverdistiller.simulation.writers.nuscenes_writer import NuScenesWriter
 from cleverdistiller.simulation.writers.waymo_writer import (
     SCENES_APART_S,
     SEGMENTATION_EVERY,
@@ -37,22 +34,6 @@ def kitti_records(lengths: dict[int, int]) -> list[dict]:
     ]
 
 
-def nuscenes_records() -> list[dict]:
-    """Training frames of ``tools/simulate.py --format nuscenes --scenes 8 --frames 10 --seed 0``."""
-    writer = NuScenesWriter(Path(), scenes=8, frames=10, seed=0)
-    return [
-        dict(
-            token=writer._token('sample', row, frame),
-            scene_name=name,
-            scene_row=row,
-            lidar_points=dict(lidar_path=f'{row}_{frame}.pcd.bin', num_pts_feats=5),
-        )
-        for row, name in enumerate(writer.scene_names)
-        if name in splits.mini_train
-        for frame in range(10)
-    ]
-
-
 def waymo_records() -> list[dict]:
     """Labelled training frames of ``tools/simulate.py --format waymo --scenes 3 --frames 11 --seed 0``."""
     writer = WaymoWriter(Path(), scenes=3, frames=11, seed=0)
@@ -66,9 +47,9 @@ def waymo_records() -> list[dict]:
     ]
 
 
-def kitti_detection_records(frames: Sequence[str] | None = None) -> list[dict]:
-    """Frames of KITTI's object detection benchmark, as far as their names go; by default those for training."""
-    frames = frames or (PUBLISHED / 'kitti' / 'train.txt').read_text().split()
+def kitti_detection_records() -> list[dict]:
+    """Training frames of KITTI's object detection benchmark, as far as their names go."""
+    frames = (PUBLISHED / 'kitti' / 'train.txt').read_text().split()
     return [dict(sample_idx=int(frame), lidar_points=dict(lidar_path=f'{frame}.bin')) for frame in frames]
 
 
@@ -165,15 +146,8 @@ def make_published_again(out: Path) -> None:
             for options in (('--seed', 0), ('--seed', 1), ('--seed', 2), ('--mode', 'stride'))
         ),
         ('scribblekitti', 'scribblekitti', None, ('--percent', 1, 10)),
-        ('nuscenes_simulated', 'nuscenes', nuscenes_records(), ('--percent', 10, 50)),
         ('semantickitti_simulated', 'semantickitti', kitti_records({0: 6, 1: 6}), ('--percent', 50)),
         ('waymo_simulated', 'waymo', waymo_records(), ('--percent', 50)),
-        (
-            'kitti_simulated',
-            'kitti',
-            kitti_detection_records([f'{frame:06}' for frame in range(40)]),
-            ('--percent', 50),
-        ),
         *(('kitti', 'kitti', kitti_detection_records(), ('--percent', 5, 10, 20, '--seed', seed)) for seed in range(3)),
     ):
         infos = write_infos(out / f'{folder}.pkl', records) if records else kitti
@@ -195,11 +169,8 @@ def test_the_published_lists_are_what_the_rules_give(tmp_path):
         'semantickitti/stride_1.json': 192,
         'scribblekitti/uniform0_1.json': 191,
         'scribblekitti/uniform0_10.json': 1913,
-        'nuscenes_simulated/uniform0_10.json': 6,
-        'nuscenes_simulated/uniform0_50.json': 30,
         'semantickitti_simulated/uniform0_50.json': 6,
         'waymo_simulated/uniform0_50.json': 3,
-        'kitti_simulated/uniform0_50.json': 20,
         **{
             f'kitti/uniform{seed}_{percent}.json': count for seed in range(3) for percent, count in KITTI_COUNTS.items()
         },
@@ -209,7 +180,6 @@ def test_the_published_lists_are_what_the_rules_give(tmp_path):
 @pytest.mark.parametrize(
     'kind, folder, records',
     [
-        (NuScenesSegmentation, 'nuscenes_simulated', nuscenes_records()),
         (SemanticKittiSegmentation, 'semantickitti_simulated', kitti_records({0: 6, 1: 6})),
         (WaymoSegmentation, 'waymo_simulated', waymo_records()),
     ],

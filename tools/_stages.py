@@ -1,0 +1,283 @@
+"""Commands that build on each other: done once, resumed after a kill, skipped while what they made is valid."""
+
+import ctypes
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import runpy
+import shlex
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from mmengine.config import Config
+from tqdm import tqdm
+
+from _packaged import last_error
+from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import replace_when_complete
+
+ROOT = Path(__file__).resolve().parents[1]
+LOOK_EVERY_S = 0.5
+SETTLED_S = 30  # of work, before its pace says something about the rest
+PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent ends
+# What the tools print about how far they are: tqdm's bar, mmengine's log.
+BAR = re.compile(r'(\d+)%\|')
+TRAINED = re.compile(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\]')
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command and what it makes.
+
+    Args:
+        name (str): Unique, such as ``pretrain/scalr``.
+        title (str): For people.
+        command (tuple[str, ...]): ``tools/NAME.py`` and its arguments, as typed in the repository.
+        outputs (tuple[Path, ...]): Files that are there when it is done, and whose bytes tell whether it is valid.
+        expected_s (float): About how long it takes: its share in the estimate for the whole.
+        after (tuple[str, ...]): Names of the stages whose outputs it reads.
+        reads (tuple[Path, ...]): Other files that it reads.
+        work_dir (Path | None): Of a training: it goes on there after a kill, and is removed before a fresh start.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    outputs: tuple[Path, ...]
+    expected_s: float
+    after: tuple[str, ...] = ()
+    reads: tuple[Path, ...] = ()
+    work_dir: Path | None = None
+
+    def configs(self) -> list[str]:
+        """The config files among the arguments."""
+        return [word for word in self.command[1:] if word.startswith('configs/') and word.endswith('.py')]
+
+
+@dataclass
+class StageRunner:
+    """Runs stages as soon as what they read is there, several at a time.
+
+    ``FOLDER/stages/NAME.json`` tells how a finished stage was made: the fingerprint of everything it follows from, the
+    SHA-256 of what it wrote, and the seconds it took. A stage is done again if any of these is not what it should be.
+    ``FOLDER/logs/NAME.log`` is what it printed.
+
+    Each stage runs in a copy of this process, because the imports take longer than many a stage. Threads are not
+    copied, so that this process must not have computed anything before.
+
+    Args:
+        folder (Path): Of the records and logs.
+        processes (int): Stages at a time.
+    """
+
+    folder: Path
+    processes: int
+
+    def __post_init__(self) -> None:
+        self.records: dict[str, dict] = {}  # of the stages that are done
+
+    def run(self, stages: Sequence[Stage]) -> None:
+        """Do what is not done.
+
+        Args:
+            stages (Sequence[Stage]): Each comes after those that it reads from.
+
+        Raises:
+            InputError: If a stage fails; the others' work is kept.
+        """
+        waiting = list(stages)
+        fingerprints: dict[str, str] = {}
+        running: dict[str, _Running] = {}
+        with _Progress(stages) as progress, _ended_with(running):
+            while waiting or running:
+                for stage in [stage for stage in waiting if all(name in self.records for name in stage.after)]:
+                    if stage.name not in fingerprints:
+                        fingerprints[stage.name] = self._fingerprint(stage)
+                        self._take_record(stage, fingerprints[stage.name])
+                    if stage.name in self.records:
+                        waiting.remove(stage)
+                    elif len(running) < self.processes:
+                        waiting.remove(stage)
+                        running[stage.name] = self._start(stage, fingerprints[stage.name])
+                time.sleep(LOOK_EVERY_S if running else 0)
+                for each in [each for each in running.values() if not each.process.is_alive()]:
+                    del running[each.stage.name]
+                    if self._finish(each):
+                        progress.tell(f'{self.records[each.stage.name]["seconds"]:6.0f} s  {each.stage.title}')
+                    else:
+                        waiting.insert(0, each.stage)
+                progress.show(self.records, running)
+
+    def _fingerprint(self, stage: Stage) -> str:
+        made_from = dict(
+            command=stage.command,
+            configs=[Config.fromfile(ROOT / path, import_custom_modules=False).pretty_text for path in stage.configs()],
+            after=[self.records[name]['outputs'] for name in stage.after],
+            reads=_hashes(stage.reads),
+        )
+        return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+
+    def _take_record(self, stage: Stage, fingerprint: str) -> None:
+        """Take over the record of a stage that is done already."""
+        try:
+            record = json.loads(self._record_file(stage).read_text())
+            if record['fingerprint'] == fingerprint and record['outputs'] == _hashes(stage.outputs):
+                self.records[stage.name] = record
+        except FileNotFoundError:  # of the record or of an output
+            pass
+
+    def _start(self, stage: Stage, fingerprint: str) -> '_Running':
+        begun, log = self._record_file(stage).with_suffix('.begun'), self.folder / 'logs' / f'{stage.name}.log'
+        resumes = stage.work_dir is not None and _read(begun) == fingerprint and any(stage.work_dir.glob('*.pth'))
+        if not resumes:
+            if stage.work_dir is not None:
+                shutil.rmtree(stage.work_dir, ignore_errors=True)
+            with replace_when_complete(begun) as temporary:
+                temporary.write_text(fingerprint)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open('a' if resumes else 'w').close()
+        command = [*stage.command, *(['--resume'] if resumes else [])]
+        process = multiprocessing.get_context('fork').Process(target=_become, args=(command, log))
+        process.start()
+        return _Running(stage, fingerprint, process, log, time.monotonic(), resumes, _epochs(stage))
+
+    def _finish(self, ended: '_Running') -> bool:
+        """Record a stage that ended; False if it has to be done again."""
+        stage, seconds = ended.stage, time.monotonic() - ended.since
+        missing = [str(path) for path in stage.outputs if not path.is_file()]
+        if missing and ended.resumed and not ended.process.exitcode:
+            # The kill came between the last checkpoint and the results, so that there was nothing left to resume.
+            self._record_file(stage).with_suffix('.begun').unlink()
+            return False
+        if missing or ended.process.exitcode:
+            reason = f'status {ended.process.exitcode}' if ended.process.exitcode else f'no {", ".join(missing)}'
+            raise InputError(
+                f'{stage.name}, which ended with {reason}: {last_error(ended.log)}',
+                f'success of: {shlex.join(("python", *stage.command))}',
+                f'see {ended.log}; the same command goes on from here',
+            )
+        record = dict(fingerprint=ended.fingerprint, outputs=_hashes(stage.outputs), seconds=round(seconds, 1))
+        with replace_when_complete(self._record_file(stage)) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + '\n')
+        self.records[stage.name] = record
+        return True
+
+    def _record_file(self, stage: Stage) -> Path:
+        return self.folder / 'stages' / f'{stage.name}.json'
+
+
+@dataclass(frozen=True)
+class _Running:
+    stage: Stage
+    fingerprint: str
+    process: BaseProcess
+    log: Path
+    since: float
+    resumed: bool
+    epochs: int | None  # of a training
+
+    def share(self) -> float:
+        """How much of the stage is done, by what it printed; by the clock if it prints nothing of the kind."""
+        text = _tail(self.log)
+        trained, bars = TRAINED.findall(text), BAR.findall(text)
+        if trained and self.epochs:
+            epoch, step, steps = map(int, trained[-1])
+            return min((epoch - 1 + step / steps) / self.epochs, 1.0)
+        if bars:
+            return int(bars[-1]) / 100
+        return min((time.monotonic() - self.since) / self.stage.expected_s, 0.95)
+
+
+class _Progress:
+    """One line: how much of the whole is done, when it will be, and what is at work."""
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        tqdm.monitor_interval = 0  # its thread would be lost in the copies
+        self.expected_s = {stage.name: stage.expected_s for stage in stages}
+        total = sum(self.expected_s.values())
+        self.bar = tqdm(total=total, bar_format='{percentage:3.0f}% |{bar:20}| {desc}', dynamic_ncols=True)
+        self.since: tuple[float, float] | None = (
+            None  # when the first stage of this run started, and what was done then
+        )
+
+    def __enter__(self) -> '_Progress':
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bar.close()
+
+    def tell(self, line: str) -> None:
+        self.bar.write(line)
+
+    def show(self, records: Mapping[str, dict], running: Mapping[str, _Running]) -> None:
+        """Draw the line anew.
+
+        Args:
+            records (Mapping[str, dict]): Of the stages that are done.
+            running (Mapping[str, _Running]): At work.
+        """
+        shares = {name: each.share() for name, each in running.items()}
+        done_s = sum(expected_s for name, expected_s in self.expected_s.items() if name in records)
+        done_s += sum(self.expected_s[name] * share for name, share in shares.items())
+        now = time.monotonic()
+        self.since = self.since or (now, done_s)
+        took_s, worked_s = now - self.since[0], done_s - self.since[1]
+        pace = worked_s / took_s if worked_s > SETTLED_S else max(len(running), 1)
+        parts = [f'{sum(name in records for name in self.expected_s)} of {len(self.expected_s)} stages']
+        if running:
+            parts.append(f'{(self.bar.total - done_s) / pace / 60:.0f} min left')
+            parts.append('now ' + ', '.join(f'{name} {share:.0%}' for name, share in shares.items()))
+        self.bar.n = done_s
+        self.bar.set_description_str('; '.join(parts))
+
+
+@contextmanager
+def _ended_with(running: dict[str, _Running]) -> Iterator[None]:
+    """Let no stage outlive this process's interest in it."""
+    try:
+        yield
+    finally:
+        for each in running.values():
+            each.process.terminate()
+        for each in running.values():
+            each.process.join()
+
+
+def _become(command: Sequence[str], log: Path) -> None:
+    """In the copy: run a tool as if it had been typed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a killed parent must not leave writers behind
+    sys.stdout = sys.stderr = output = open(log, 'a', buffering=1)  # noqa: SIM115  (until the end of the process)
+    for descriptor in (1, 2):  # of whatever does not ask Python
+        os.dup2(output.fileno(), descriptor)
+    sys.argv = [str(ROOT / command[0]), *command[1:]]
+    runpy.run_path(sys.argv[0], run_name='__main__')
+
+
+def _epochs(stage: Stage) -> int | None:
+    if stage.work_dir is None:
+        return None
+    [config] = stage.configs()
+    return Config.fromfile(ROOT / config, import_custom_modules=False).train_cfg.max_epochs
+
+
+def _hashes(paths: Iterable[Path]) -> dict[str, str]:
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def _tail(path: Path) -> str:
+    with open(path, 'rb') as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        return file.read().decode(errors='replace')
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text() if path.is_file() else None
