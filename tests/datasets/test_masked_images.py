@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -8,6 +6,7 @@ from PIL import Image
 
 from cleverdistiller.datasets.transforms.load_masked_image import patch_shares
 from cleverdistiller.errors import InputError
+from masked_images import write_masked_images
 
 SIZE_HW, PATCH = (28, 56), 14
 LOAD = dict(type='LoadMaskedImage', size_hw=SIZE_HW)
@@ -15,16 +14,7 @@ LOAD = dict(type='LoadMaskedImage', size_hw=SIZE_HW)
 
 @pytest.fixture
 def root(tmp_path):
-    """Three scenes of two images, 56 x 112 px: class 1 on the left, class 2 on the right and brighter."""
-    (tmp_path / 'images').mkdir()
-    (tmp_path / 'masks').mkdir()
-    ids = np.full((56, 112), 1, np.uint8)
-    ids[:, 56:] = 2
-    for name in (f'{scene:04d}_{frame:04d}_CAM_FRONT' for scene in range(3) for frame in range(2)):
-        Image.fromarray(np.repeat(ids[..., None] * 90, 3, 2)).save(tmp_path / 'images' / f'{name}.jpg', quality=95)
-        Image.fromarray(ids).save(tmp_path / 'masks' / f'{name}.png')
-    (tmp_path / 'classes.json').write_text(json.dumps({0: 'sky', 1: 'road', 2: 'car'}))
-    return tmp_path
+    return write_masked_images(tmp_path)
 
 
 def build(root, **changes):
