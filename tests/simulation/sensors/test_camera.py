@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import maximum_filter, minimum_filter
 
+from cleverdistiller.simulation.sensors import camera as camera_module
 from cleverdistiller.simulation.sensors.camera import expose
 from cleverdistiller.simulation.sensors.lidar import scan
 from cleverdistiller.simulation.sensors.rigs import KITTI, NUSCENES, WAYMO, CameraModel, with_smaller_images
@@ -46,6 +47,14 @@ def test_a_pixel_shows_what_its_own_ray_meets(scene, picture):
     assert (np.isinf(picture.depth_m[v, u][same]) == far).all() and far.any()
     right = np.isclose(picture.depth_m[v, u][same][~far], depth[same][~far], rtol=5e-3)
     assert right.mean() > 0.99  # the grid's inverse depth bends over a kerb
+
+
+def test_objects_that_are_left_out_beside_the_view_cast_no_shadow_into_it(scene, picture, monkeypatch):
+    states = scene.objects_at(1.5)
+    kept = camera_module._casting_into_view(FRONT, picture.ego2world @ FRONT.cam2ego, states, scene.sun)
+    assert 0 < len(kept) < len(states)
+    monkeypatch.setattr(camera_module, '_casting_into_view', lambda camera, cam2world, states, sun: states)
+    assert np.array_equal(expose(scene, FRONT, 1.5).rgb, picture.rgb)
 
 
 def test_a_smaller_image_shows_the_same(scene):

@@ -24,6 +24,7 @@ from cleverdistiller.simulation.world.scene import Scene
 SMOOTH_NORMAL = 0.995  # cosine between neighbours on one surface
 SMOOTH_M = 0.03  # step between neighbours along the normal
 SMOOTH_LIGHT = 0.08  # of the display's range
+LOWER_GROUND_M = 3.0  # more than the ground ever falls beside an object
 
 
 def expose(scene: Scene, camera: CameraModel, time_s: float) -> CameraImage:
@@ -75,7 +76,25 @@ class _View:
         self.cam2world = self.ego2world @ camera.cam2ego
         states = scene.objects_at(time_s)
         self.windows = _windows(camera, self.cam2world, states)
-        self.shadows: MeshIndex | None = objects_together(scene, states, self.cam2world[:3, 3])
+        casters = _casting_into_view(camera, self.cam2world, states, scene.sun)
+        self.shadows: MeshIndex | None = objects_together(scene, casters, self.cam2world[:3, 3])
+
+
+def _casting_into_view(
+    camera: CameraModel, cam2world: np.ndarray, states: list[ObjectState], sun: np.ndarray
+) -> list[ObjectState]:
+    """Leave out objects so far to the left or right of the view that their shadows end before it."""
+    u = np.array([-0.5, camera.size_hw[1] - 0.5])  # the borders of the picture
+    x = (u - camera.cam2img[0, 2]) / camera.cam2img[0, 0]
+    outwards_cam = np.array([[-1, 0, x[0]], [1, 0, -x[1]]]) / np.sqrt(1 + x * x)[:, None]
+    outwards = outwards_cam @ cam2world[:3, :3].T  # (2, 3) normals of the planes through the eye and a border
+    kept = []
+    for state in states:
+        outside_m = (outwards @ (state.centre_world_m - cam2world[:3, 3])).max()
+        shadow_m = (state.size_lwh_m[2] + LOWER_GROUND_M) / sun[2]
+        if outside_m < np.linalg.norm(state.size_lwh_m) / 2 + shadow_m:
+            kept.append(state)
+    return kept
 
 
 @dataclass

@@ -6,6 +6,8 @@ see every object where it is at the ray's own time.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
@@ -24,11 +26,15 @@ class MeshIndex:
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
-        corners = mesh.vertices_m[mesh.triangles.astype(np.int64)]
-        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        self.normals = (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)).astype(np.float32)
         self._scene = EmbreeScene()
         TriangleMesh(self._scene, np.ascontiguousarray(mesh.vertices_m), mesh.triangles.astype(np.int32))
+
+    @cached_property
+    def normals(self) -> np.ndarray:
+        """(T, 3) float32 unit normals of the triangles."""
+        corners = self.mesh.vertices_m[self.mesh.triangles.astype(np.int64)]
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        return (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
     def cast(self, origins_m: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Find the first triangle along each ray.
