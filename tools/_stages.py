@@ -41,7 +41,7 @@ class Stage:
     Args:
         name (str): Unique, such as ``pretrain/scalr``.
         title (str): For people.
-        command (tuple[str, ...]): ``tools/NAME.py`` and its arguments, as typed in the repository.
+        command (str): ``tools/NAME.py`` and its arguments, as typed after ``python`` in the repository.
         outputs (tuple[Path, ...]): Files that are there when it is done, and whose bytes tell whether it is valid.
         expected_s (float): About how long it takes: its share in the estimate for the whole.
         after (tuple[str, ...]): Names of the stages whose outputs it reads.
@@ -51,7 +51,7 @@ class Stage:
 
     name: str
     title: str
-    command: tuple[str, ...]
+    command: str
     outputs: tuple[Path, ...]
     expected_s: float
     after: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class Stage:
 
     def configs(self) -> list[str]:
         """The config files among the arguments."""
-        return [word for word in self.command[1:] if word.startswith('configs/') and word.endswith('.py')]
+        return [word for word in shlex.split(self.command) if word.startswith('configs/') and word.endswith('.py')]
 
 
 @dataclass
@@ -145,7 +145,7 @@ class StageRunner:
                 temporary.write_text(fingerprint)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.open('a' if resumes else 'w').close()
-        command = [*stage.command, *(['--resume'] if resumes else [])]
+        command = shlex.split(stage.command) + ['--resume'] * resumes
         process = multiprocessing.get_context('fork').Process(target=_become, args=(command, log))
         process.start()
         return _Running(stage, fingerprint, process, log, time.monotonic(), resumes, _epochs(stage))
@@ -162,7 +162,7 @@ class StageRunner:
             reason = f'status {ended.process.exitcode}' if ended.process.exitcode else f'no {", ".join(missing)}'
             raise InputError(
                 f'{stage.name}, which ended with {reason}: {last_error(ended.log)}',
-                f'success of: {shlex.join(("python", *stage.command))}',
+                f'success of: python {stage.command}',
                 f'see {ended.log}; the same command goes on from here',
             )
         record = dict(fingerprint=ended.fingerprint, outputs=_hashes(stage.outputs), seconds=round(seconds, 1))

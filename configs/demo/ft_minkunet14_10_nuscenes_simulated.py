@@ -12,3 +12,4 @@ train_dataloader = dict(
 val_dataloader = dict(num_workers=1, dataset=simulated)
 test_dataloader = val_dataloader
 default_hooks = dict(logger=dict(interval=5))
+train_cfg = dict(max_epochs=20, val_interval=20)

@@ -131,7 +131,7 @@ if done < 3:
 
 
 def training(work: str = 'work') -> Stage:
-    return Stage('train', 'train', ('tools/train.py', work), (Path(work) / 'results',), 3, work_dir=Path(work))
+    return Stage('train', 'train', f'tools/train.py {work}', (Path(work) / 'results',), 3, work_dir=Path(work))
 
 
 def test_a_killed_training_goes_on_and_leaves_no_process(place):
@@ -185,7 +185,7 @@ def test_a_training_with_other_settings_does_not_go_on_from_the_old_one(place, m
     (place / 'tools/train.py').write_text(TRAIN.replace('WAIT', '0'))
     run([training()])
     changed = training()
-    run([Stage(**{**vars(changed), 'command': (*changed.command, '--seed=1')})])
+    run([Stage(**{**vars(changed), 'command': f'{changed.command} --seed=1'})])
     assert calls() == ['from_0', 'from_0']
 
 

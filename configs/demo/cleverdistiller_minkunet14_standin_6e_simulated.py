@@ -10,7 +10,7 @@ size_hw = (168, 336)
 model = dict(
     data_preprocessor=dict(voxel_size_m=0.2),
     teacher=dict(
-        name='vit_tiny_patch16_224', arch=dict(patch_size=14, depth=4, img_size=size_hw),
+        name='vit_tiny_patch16_224', arch=dict(patch_size=14, depth=3, mlp_ratio=2.0, img_size=size_hw),
         weights='{{$DEMO:work_dirs/demo}}/teacher/teacher.safetensors', image_size_hw=size_hw),
     student=dict(depth=14, width=16, variant='mmdet3d'), projection_head=dict(hidden_channels=256))
 train_pipeline = _base_.train_pipeline
@@ -20,7 +20,7 @@ train_dataloader = dict(batch_size=2, num_workers=1, dataset=dict(data_root=data
 val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_epochs=10, val_interval=10)
+train_cfg = dict(max_epochs=6, val_interval=6)
 optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(_base_.optim_wrapper.optimizer, lr=0.002))
 param_scheduler = dict(pct_start=0.2)
 default_hooks = dict(logger=dict(interval=5))

@@ -1,4 +1,4 @@
 # The method without its occupancy task.
-_base_ = './cleverdistiller_minkunet14_standin_10e_simulated.py'
+_base_ = './cleverdistiller_minkunet14_standin_6e_simulated.py'
 
 model = dict(occupancy_head=None)

@@ -1,4 +1,4 @@
 # ScaLR's objective: a linear head, no occupancy task.
-_base_ = './cleverdistiller_minkunet14_standin_10e_simulated.py'
+_base_ = './cleverdistiller_minkunet14_standin_6e_simulated.py'
 
 model = dict(projection_head=dict(_delete_=True, type='LinearHead'), occupancy_head=None)
