@@ -13,7 +13,7 @@ DETECTED = ('random', 'cleverdistiller')
 DRAWS = 2  # of the labelled frames and of the starts of each segmentor
 FEW, FEW_KITTI = 10, 50  # per cent of the frames with labels
 FRAMES = '4 14'  # of the validation set, one of each of its streets, in pictures
-EPOCHS, FEW_EPOCHS = 6, 20  # of pretraining and of few labels, as their configs have it
+EPOCHS, FEW_EPOCHS = 6, 15  # of pretraining and of few labels, as their configs have it
 
 TEACHER = 'configs/demo/teacher_vit_simulated.py'
 PRETRAIN = f'configs/demo/{{}}_minkunet14_standin_{EPOCHS}e_simulated.py'

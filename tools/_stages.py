@@ -3,6 +3,7 @@
 import ctypes
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import re
@@ -120,7 +121,7 @@ class StageRunner:
     def _fingerprint(self, stage: Stage) -> str:
         made_from = dict(
             command=stage.command,
-            configs=[Config.fromfile(ROOT / path, import_custom_modules=False).pretty_text for path in stage.configs()],
+            configs=[_read_config(path).pretty_text for path in stage.configs()],
             after=[self.records[name]['outputs'] for name in stage.after],
             reads=_hashes(stage.reads),
         )
@@ -266,7 +267,15 @@ def _epochs(stage: Stage) -> int | None:
     if stage.work_dir is None:
         return None
     [config] = stage.configs()
-    return Config.fromfile(ROOT / config, import_custom_modules=False).train_cfg.max_epochs
+    return _read_config(config).train_cfg.max_epochs
+
+
+def _read_config(path: str) -> Config:
+    logging.disable(logging.INFO)  # mmengine tells of each environment variable that a config takes
+    try:
+        return Config.fromfile(ROOT / path, import_custom_modules=False)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _hashes(paths: Iterable[Path]) -> dict[str, str]:
