@@ -147,7 +147,7 @@ class DemoPlan:
         for method in STUDENTS:
             title, made = f'Pretrain without labels: {LABELS[method]}', ('student.safetensors', f'epoch_{EPOCHS}.pth')
             options = self.teacher_options.removeprefix(' --cfg-options')
-            expected_s = 300 if self.kind == 'stand-in' else 3600
+            expected_s = 270 if self.kind == 'stand-in' else 3600
             name, config = f'pretrain/{method}', PRETRAIN.format(method)
             stages.append(self._training(name, title, config, self.seed, options, made, expected_s, after, reads))
         return stages
@@ -162,10 +162,10 @@ class DemoPlan:
                 made = ('val_results.json',)
                 title, name = f'Linear probe: {LABELS[method]}, draw {draw}', f'lp/{method}_seed{draw}'
                 after = ['prepare/nuscenes', *self._after(method)]
-                stages.append(self._training(name, title, PROBE, draw, student, made, 70, after))
+                stages.append(self._training(name, title, PROBE, draw, student, made, 48, after))
                 title, name = f'{FEW} % of the labels: {LABELS[method]}, draw {draw}', f'ft/{method}_seed{draw}'
                 made, after = (*made, f'epoch_{FEW_EPOCHS}.pth'), [*after, f'split/nuscenes_{draw}']
-                stages.append(self._training(name, title, FINETUNE, draw, student + frames, made, 70, after))
+                stages.append(self._training(name, title, FINETUNE, draw, student + frames, made, 45, after))
         return stages
 
     def detected(self) -> list[Stage]:
@@ -178,7 +178,7 @@ class DemoPlan:
             options += f' val_evaluator.predictions_file={self.out / name}/found.npz'
             title, made = f'PointRCNN, {FEW_KITTI} % of the labels: {LABELS[method]}', ('val_results.json', 'found.npz')
             after = ['prepare/kitti', f'split/kitti_{draw}', *self._after(method)]
-            stages.append(self._training(name, title, DETECTOR, draw, options, made, 400, after))
+            stages.append(self._training(name, title, DETECTOR, draw, options, made, 270, after))
         return stages
 
     def ranks(self) -> list[Stage]:

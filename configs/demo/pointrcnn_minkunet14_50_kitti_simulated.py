@@ -24,6 +24,6 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'kitti_infos_val.pkl')
 test_evaluator = val_evaluator
 
-train_cfg = dict(max_epochs=30, val_interval=30)
+train_cfg = dict(max_epochs=20, val_interval=20)
 optim_wrapper = dict(optimizer=dict(lr=0.005))
 default_hooks = dict(logger=dict(interval=5))
