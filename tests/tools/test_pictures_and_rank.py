@@ -39,3 +39,14 @@ def test_rankme_of_an_exported_student_needs_no_teacher(tmp_path, frames_dir, ca
     assert 1 <= numbers['rank/rankme'] <= 49 and numbers['rank/num_points'] == 512
     assert numbers['made_from']['checkpoint'].endswith('student.safetensors')
     assert 'of another shape' in refused(capsys, *arguments, 'model.student.width=32')
+
+
+def test_rankme_of_random_weights_is_that_of_the_seed(tmp_path, frames_dir, capsys):
+    config, out = write_config(tmp_path, frames_dir), tmp_path / 'random.json'
+
+    def rank(seed: int) -> float:
+        run_script(RANKME, config, 'random', '--out', out, '--cfg-options', f'randomness.seed={seed}')
+        return json.loads(out.read_text())['rank/rankme']
+
+    assert rank(0) == rank(0) != rank(1)
+    assert 'no --out' in refused(capsys, RANKME, config, 'random')
