@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import json
 import logging
+import math
 import multiprocessing
 import os
 import re
@@ -28,6 +29,7 @@ from cleverdistiller.fileio import replace_when_complete
 
 ROOT = Path(__file__).resolve().parents[1]
 LOOK_EVERY_S = 0.5
+LOG_EVERY_S = 30  # where nobody watches
 SETTLED_S = 30  # of work, before its pace says something about the rest
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent ends
 # What the tools print about how far they are: tqdm's bar, mmengine's log.
@@ -206,9 +208,9 @@ class _Progress:
         self.expected_s = {stage.name: stage.expected_s for stage in stages}
         total = sum(self.expected_s.values())
         self.bar = tqdm(total=total, bar_format='{percentage:3.0f}% |{bar:20}| {desc}', dynamic_ncols=True)
-        self.since: tuple[float, float] | None = (
-            None  # when the first stage of this run started, and what was done then
-        )
+        self.started_s = time.monotonic()
+        self.shown_s = -math.inf
+        self.first: dict[str, float] = {}  # how much of each stage was done when this run took it up
 
     def __enter__(self) -> '_Progress':
         return self
@@ -226,13 +228,16 @@ class _Progress:
             records (Mapping[str, dict]): Of the stages that are done.
             running (Mapping[str, _Running]): At work.
         """
+        now_s = time.monotonic()
+        if now_s < self.shown_s + (LOOK_EVERY_S if sys.stderr.isatty() else LOG_EVERY_S):
+            return
+        self.shown_s = now_s
         shares = {name: each.share() for name, each in running.items()}
-        done_s = sum(expected_s for name, expected_s in self.expected_s.items() if name in records)
-        done_s += sum(self.expected_s[name] * share for name, share in shares.items())
-        now = time.monotonic()
-        self.since = self.since or (now, done_s)
-        took_s, worked_s = now - self.since[0], done_s - self.since[1]
-        pace = worked_s / took_s if worked_s > SETTLED_S else max(len(running), 1)
+        self.first = shares | self.first
+        done = dict.fromkeys(records, 1.0) | shares
+        done_s = sum(expected_s * done.get(name, 0.0) for name, expected_s in self.expected_s.items())
+        worked_s = sum(self.expected_s[name] * (done.get(name, share) - share) for name, share in self.first.items())
+        pace = worked_s / (now_s - self.started_s) if worked_s > SETTLED_S else max(len(running), 1)
         parts = [f'{sum(name in records for name in self.expected_s)} of {len(self.expected_s)} stages']
         if running:
             parts.append(f'{(self.bar.total - done_s) / pace / 60:.0f} min left')

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -42,10 +43,9 @@ def place(tmp_path, monkeypatch):
 
 
 def copy(source: str, target: str, after=(), *arguments) -> Stage:
-    made = (Path(target),)
-    return Stage(
-        target, target, ('tools/copy.py', source, target, *arguments), made, 1, after, (Path(source),) * (not after)
-    )
+    command = shlex.join(('tools/copy.py', source, target, *arguments))
+    reads = () if after else (Path(source),)
+    return Stage(target, target, command, (Path(target),), 1, after, reads)
 
 
 def chain() -> list[Stage]:
