@@ -33,7 +33,7 @@ from _transfer_runs import locked
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 
-GIB_A_PROCESS = 3
+GIB_A_PROCESS = 4
 
 
 def run(plan: DemoPlan, processes: int) -> None:

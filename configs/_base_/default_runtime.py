@@ -8,8 +8,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     # Whole or absent files, resumable after a kill, nothing that needs unpickling.
     checkpoint=dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=2),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    steady_memory=dict(type='SteadyMemoryHook'))
+    sampler_seed=dict(type='DistSamplerSeedHook'))
 custom_hooks = [dict(type='SeedHook'), dict(type='ExportStudentHook')]
 
 randomness = dict(seed=0)

@@ -4,7 +4,6 @@ from cleverdistiller.engine.hooks.finite_loss_hook import FiniteLossHook
 from cleverdistiller.engine.hooks.frozen_backbone_hook import FrozenBackboneHook
 from cleverdistiller.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
 from cleverdistiller.engine.hooks.seed_hook import SeedHook
-from cleverdistiller.engine.hooks.steady_memory_hook import SteadyMemoryHook
 from cleverdistiller.engine.hooks.write_results_hook import WriteResultsHook
 
 __all__ = [
@@ -14,6 +13,5 @@ __all__ = [
     'FrozenBackboneHook',
     'SafeCheckpointHook',
     'SeedHook',
-    'SteadyMemoryHook',
     'WriteResultsHook',
 ]
