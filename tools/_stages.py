@@ -66,7 +66,6 @@ class Stage:
         return [word for word in shlex.split(self.command) if word.startswith('configs/') and word.endswith('.py')]
 
 
-@dataclass
 class StageRunner:
     """Runs stages as soon as what they read is there, several at a time.
 
@@ -82,10 +81,8 @@ class StageRunner:
         processes (int): Stages at a time.
     """
 
-    folder: Path
-    processes: int
-
-    def __post_init__(self) -> None:
+    def __init__(self, folder: Path, processes: int) -> None:
+        self.folder, self.processes = folder, processes
         self.records: dict[str, dict] = {}  # of the stages that are done
 
     def run(self, stages: Sequence[Stage]) -> None:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from cleverdistiller.errors import InputError
 
+BROKEN_IMAGE = (OSError, SyntaxError)  # what PIL raises; SyntaxError for some PNGs
+
 
 @contextmanager
 def replace_when_complete(path: str | Path) -> Iterator[Path]:

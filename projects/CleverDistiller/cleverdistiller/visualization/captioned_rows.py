@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from cleverdistiller.visualization.frame_sheet import BANNER, BANNER_PX, GAP_PX, WIDTH_PX
-from cleverdistiller.visualization.panel_style import FAINT_INK, GROUND, INK, WARNING, letters
+from cleverdistiller.visualization.frame_sheet import BANNER_PX, GAP_PX, WIDTH_PX, draw_banner
+from cleverdistiller.visualization.panel_style import FAINT_INK, GROUND, INK, letters
 
 TITLE_PX, NOTE_PX, HEADING_PX = 64, 36, 54
 LETTERS_A_LINE = 185  # of a note, at the sheet's width
@@ -33,8 +33,7 @@ def stack_rows(title: str, notes: Sequence[str], rows: Rows, simulated: bool) ->
     sheet = Image.new('RGB', (WIDTH_PX, above + sum(heights) + len(rows) * (HEADING_PX + GAP_PX)), GROUND)
     pen = ImageDraw.Draw(sheet)
     if simulated:
-        pen.rectangle((0, 0, WIDTH_PX, BANNER_PX - 1), fill=WARNING)
-        pen.text((WIDTH_PX / 2, BANNER_PX / 2), BANNER, anchor='mm', fill='black', font=letters(34, bold=True))
+        draw_banner(pen)
     pen.text((2 * GAP_PX, top + TITLE_PX / 2), title, anchor='lm', fill=INK, font=letters(32, bold=True))
     for row, line in enumerate(lines):
         middle = top + TITLE_PX + (row + 0.5) * NOTE_PX

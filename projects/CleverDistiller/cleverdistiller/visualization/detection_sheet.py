@@ -10,9 +10,9 @@ from cleverdistiller.visualization.bird_eye_panel import draw_bird_eye, to_panel
 from cleverdistiller.visualization.camera_panel import NEAREST_M, draw_camera
 from cleverdistiller.visualization.camera_view import CameraView
 from cleverdistiller.visualization.detection_frame import FALSE, FOUND, KINDS, LEAST_IOU, MISSED, DetectedFrame
-from cleverdistiller.visualization.frame_sheet import BANNER, BANNER_PX, GAP_PX, WIDTH_PX
+from cleverdistiller.visualization.frame_sheet import BANNER_PX, GAP_PX, WIDTH_PX, draw_banner
 from cleverdistiller.visualization.frame_view import FrameView
-from cleverdistiller.visualization.panel_style import FAINT_INK, GRID, GROUND, INK, WARNING, letters
+from cleverdistiller.visualization.panel_style import FAINT_INK, GRID, GROUND, INK, letters
 
 BIRD_EYE_PX, TITLE_PX, TABLE_ROW_PX, NAMES_PX, COLUMN_PX = 1100, 52, 44, 320, 200
 SIDE_PX = WIDTH_PX - BIRD_EYE_PX - 3 * GAP_PX
@@ -41,8 +41,7 @@ def draw_detections(frames: Sequence[DetectedFrame], reach_m: float = 40.0) -> I
     sheet = Image.new('RGB', (WIDTH_PX, top + len(frames) * (TITLE_PX + BIRD_EYE_PX + GAP_PX)), GROUND)
     pen = ImageDraw.Draw(sheet)
     if simulated:
-        pen.rectangle((0, 0, WIDTH_PX, BANNER_PX - 1), fill=WARNING)
-        pen.text((WIDTH_PX / 2, BANNER_PX / 2), BANNER, anchor='mm', fill='black', font=letters(34, bold=True))
+        draw_banner(pen)
     for frame in frames:
         pen.text((2 * GAP_PX, top + TITLE_PX / 2), frame.view.title, anchor='lm', fill=INK, font=letters(26, bold=True))
         top += TITLE_PX

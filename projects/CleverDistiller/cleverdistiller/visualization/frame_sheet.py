@@ -51,11 +51,26 @@ def row_sizes_wh(row: tuple[CameraView, ...]) -> list[tuple[int, int]]:
     return [(int(height * w / h), int(height)) for h, w in shapes]
 
 
+def draw_banner(
+    pen: ImageDraw.ImageDraw, width_px: int = WIDTH_PX, text: str | None = None, letters_px: int = 34
+) -> None:
+    """Say across the top of a sheet, ``BANNER_PX`` high, that its data are simulated.
+
+    Args:
+        pen (ImageDraw.ImageDraw): Of the sheet.
+        width_px (int): Of the sheet.
+        text (str | None): Instead of ``BANNER``.
+        letters_px (int): Size of the letters.
+    """
+    pen.rectangle((0, 0, width_px, BANNER_PX - 1), fill=WARNING)
+    told = BANNER if text is None else text
+    pen.text((width_px / 2, BANNER_PX / 2), told, anchor='mm', fill='black', font=letters(letters_px, bold=True))
+
+
 def _write_title(sheet: Image.Image, view: FrameView) -> None:
     pen, top = ImageDraw.Draw(sheet), 0
     if view.simulated:
-        pen.rectangle((0, 0, WIDTH_PX, BANNER_PX - 1), fill=WARNING)
-        pen.text((WIDTH_PX / 2, BANNER_PX / 2), BANNER, anchor='mm', fill='black', font=letters(34, bold=True))
+        draw_banner(pen)
         top = BANNER_PX
     labelled = 'no labels' if view.labels is None else f'{(view.labels >= 0).sum():,} with a class'
     told = f'{len(view.points_lidar_m):,} points, {labelled}; {len(view.box_names)} boxes'

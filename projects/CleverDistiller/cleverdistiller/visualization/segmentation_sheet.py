@@ -10,9 +10,9 @@ from cleverdistiller.datasets.palette import colour_of
 from cleverdistiller.errors import InputError
 from cleverdistiller.evaluation.segmentation import confusion_matrix, mean_iou, per_class_iou
 from cleverdistiller.visualization.bird_eye_panel import draw_bird_eye
-from cleverdistiller.visualization.frame_sheet import BANNER, BANNER_PX, GAP_PX
+from cleverdistiller.visualization.frame_sheet import BANNER, BANNER_PX, GAP_PX, draw_banner
 from cleverdistiller.visualization.frame_view import FrameView
-from cleverdistiller.visualization.panel_style import FAINT_INK, GROUND, INK, WARNING, letters
+from cleverdistiller.visualization.panel_style import FAINT_INK, GROUND, INK, letters
 
 PANEL_PX, TITLE_PX, SWATCH_PX, LEGEND_ROW_PX = 760, 44, 22, 38
 RIGHT_OR_WRONG = ('correct', 'wrong')
@@ -110,9 +110,7 @@ def _draw_rows(
     sheet = Image.new('RGB', (width, top + len(rows) * (TITLE_PX + PANEL_PX + GAP_PX) + legend_px), GROUND)
     pen = ImageDraw.Draw(sheet)
     if simulated:
-        pen.rectangle((0, 0, width, BANNER_PX - 1), fill=WARNING)
-        text = BANNER if width > 2 * PANEL_PX else BANNER.split()[0]
-        pen.text((width / 2, BANNER_PX / 2), text, anchor='mm', fill='black', font=letters(30, bold=True))
+        draw_banner(pen, width, BANNER if width > 2 * PANEL_PX else BANNER.split()[0], letters_px=30)
     for title, panels in rows:
         pen.text((2 * GAP_PX, top + TITLE_PX / 2), title, anchor='lm', fill=INK, font=letters(22, bold=True))
         top += TITLE_PX

@@ -4,6 +4,7 @@ from mmdet3d.registry import TRANSFORMS
 from PIL import Image
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import BROKEN_IMAGE
 
 
 @TRANSFORMS.register_module()
@@ -65,7 +66,7 @@ class LoadCameraImages(BaseTransform):
                 native_size_hw = (image.height, image.width)
                 image.draft('RGB', (cols, rows))
                 pixels = np.asarray(image.convert('RGB').resize((cols, rows), Image.Resampling.BILINEAR))
-        except (OSError, SyntaxError) as error:  # PIL raises SyntaxError for some broken files
+        except BROKEN_IMAGE as error:
             raise InputError(
                 f'{path}, which cannot be decoded ({error})',
                 'a whole JPEG or PNG image',

@@ -6,6 +6,7 @@ from mmdet3d.structures import Det3DDataSample, PointData
 from PIL import Image
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import BROKEN_IMAGE
 
 
 @TRANSFORMS.register_module()
@@ -58,7 +59,7 @@ class LoadMaskedImage(BaseTransform):
                 image.draft('RGB', self.size_hw[::-1])
                 pixels = self._resized(image.convert('RGB'), part, Image.Resampling.BILINEAR)
                 ids = self._resized(mask, part, Image.Resampling.NEAREST)
-        except (OSError, SyntaxError) as error:  # PIL raises SyntaxError for some broken files
+        except BROKEN_IMAGE as error:
             raise InputError(
                 f'{results["img_path"]} or its mask, which cannot be decoded ({error})',
                 'a whole JPEG and a whole PNG',

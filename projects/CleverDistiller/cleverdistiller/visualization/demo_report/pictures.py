@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import BROKEN_IMAGE
 
 BUDGET_BYTES = 4_000_000  # of all pictures, before base64 makes them a third larger
 SIDES_PX = (2400, 2000, 1600, 1200, 900, 600)  # largest side of a picture, in the order they are tried
@@ -63,7 +64,7 @@ def _open(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
             return picture.convert('RGB')
-    except (UnidentifiedImageError, OSError) as error:
+    except BROKEN_IMAGE as error:
         raise InputError(
             f'{path}, which is no picture ({error})', 'a complete PNG or JPEG file', 'draw it again'
         ) from error
