@@ -8,7 +8,7 @@ Glossary of the shape letters used in every signature:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
@@ -186,13 +186,36 @@ class DistillationInputs(ScanInputs):
 
     Args:
         images (Tensor | None): (V, 3, H, W) float32 RGB in 0..1, None where no teacher is asked.
+        images_per_scan (tuple[int, ...]): Images of each scan, in order; sums to V.
         pairs (PointPixelPairs | None): Over all N points and V images.
         queries (OccupancyQueries | None): Over all N points.
+        next_voxels (VoxelGrid | None): The next keyframes, each about its own sensor, one cloud for each scan and
+            never mixed; None where they were not loaded or no scan has one.
+        temporal_pairs (Tensor | None): (P, 2) int64, rows of a point and of a next keyframe's point that lie on each
+            other, over all scans; None where next keyframes were not loaded.
     """
 
     images: Tensor | None = None
+    images_per_scan: tuple[int, ...] = ()
     pairs: PointPixelPairs | None = None
     queries: OccupancyQueries | None = None
+    next_voxels: VoxelGrid | None = None
+    temporal_pairs: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class TeacherFeatures:
+    """What a teacher says of a batch of images.
+
+    Args:
+        patches (Tensor): (V, D, h, w), of the block that the teacher was built for.
+        blocks (Mapping[int, Tensor]): (V, D, h, w) of each further block that was asked for.
+        class_token (Tensor | None): (V, D), the last block's, after the final LayerNorm; None where nobody asked.
+    """
+
+    patches: Tensor
+    blocks: Mapping[int, Tensor]
+    class_token: Tensor | None = None
 
 
 @dataclass(frozen=True)

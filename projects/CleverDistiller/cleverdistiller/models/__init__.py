@@ -1,3 +1,11 @@
-from cleverdistiller.models import data_preprocessors, distillers, heads, losses, students, teachers
+from cleverdistiller.models import (
+    auxiliaries,
+    data_preprocessors,
+    distillers,
+    heads,
+    losses,
+    students,
+    teachers,
+)
 
-__all__ = ['data_preprocessors', 'distillers', 'heads', 'losses', 'students', 'teachers']
+__all__ = ['auxiliaries', 'data_preprocessors', 'distillers', 'heads', 'losses', 'students', 'teachers']

@@ -63,6 +63,27 @@ def voxelize(
     return VoxelGrid(points[representative], coords, point_to_voxel, representative, batch_size)
 
 
+def parent_rows(coords: Tensor, parent_coords: Tensor) -> Tensor:
+    """Which voxel of the grid of twice the size each voxel lies in.
+
+    Args:
+        coords (Tensor): (M, 4) int32, batch row and cell.
+        parent_coords (Tensor): (R, 4) int32 of the coarser grid, in any order; holds every parent.
+
+    Returns:
+        Tensor: (M,) int64 into ``parent_coords``.
+    """
+    extent = (parent_coords[:, 1:].amax(0) + 1).tolist()
+
+    def key(b: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        return ((b * extent[0] + x) * extent[1] + y) * extent[2] + z
+
+    b, *xyz = coords.long().unbind(1)
+    wanted = key(b, *(axis // 2 for axis in xyz))
+    ordered, order = key(*parent_coords.long().unbind(1)).sort()
+    return order[torch.searchsorted(ordered, wanted)]
+
+
 def devoxelize(voxel_rows: Tensor, inputs: ScanInputs) -> tuple[Tensor, ...]:
     """Give every point its voxel's row, scan by scan.
 

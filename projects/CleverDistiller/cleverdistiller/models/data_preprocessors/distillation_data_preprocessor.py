@@ -1,15 +1,20 @@
+from itertools import accumulate
+
 import torch
 from mmdet3d.registry import MODELS
 from torch import Tensor
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.models.data_preprocessors.scan_data_preprocessor import ScanDataPreprocessor
+from cleverdistiller.ops.voxelize import voxelize
 from cleverdistiller.structures import DistillationInputs, OccupancyQueries, PointPixelPairs
 
 
 @MODELS.register_module()
 class DistillationDataPreprocessor(ScanDataPreprocessor):
     """Scans with images, brought to 0..1, pairs and queries, which stay with their own scan under Mix3D.
+
+    Next frames, where they were loaded, get a grid of their own and are never mixed.
 
     Args:
         voxel_size_m (float): Edge of a voxel.
@@ -32,20 +37,35 @@ class DistillationDataPreprocessor(ScanDataPreprocessor):
         self.pair_points = pair_points
 
     def collate(self, data: dict, training: bool) -> DistillationInputs:
-        """One batch, with what :class:`PackDistillationInputs` packed of images, pairs and queries."""
+        """One batch, with what :class:`PackDistillationInputs` packed of images, pairs, queries and next frames."""
         scans = data['inputs']
         joined = self.join(scans['points'], training)
         found = {}
         if 'images' in scans:
             found['images'] = torch.cat(self.cast_data(scans['images'])).float() / 255
+            found['images_per_scan'] = tuple(map(len, scans['images']))
         if 'pairs' in scans:
-            pairs = PointPixelPairs.collate(
-                self._move(scans['pairs']), joined.scan_sizes, [len(images) for images in scans['images']]
-            )
+            pairs = PointPixelPairs.collate(self._move(scans['pairs']), joined.scan_sizes, found['images_per_scan'])
             found['pairs'] = self._select_pairs(pairs, joined.voxels.representative, len(joined.points))
         if 'queries' in scans:
             found['queries'] = OccupancyQueries.collate(self._move(scans['queries']), joined.scan_sizes)
+        if 'next_points' in scans:
+            found.update(self._next_frames(scans, joined.scan_sizes, training))
         return DistillationInputs(**vars(joined), **found)
+
+    def _next_frames(self, scans: dict, scan_sizes: tuple[int, ...], training: bool) -> dict:
+        """The next frames on a grid of their own, never mixed, and pairs that name rows of the whole batch."""
+        sizes = tuple(map(len, scans['next_points']))
+        first_rows = zip(accumulate(scan_sizes, initial=0), accumulate(sizes, initial=0))
+        pairs = [
+            scan + scan.new_tensor(rows) for scan, rows in zip(self.cast_data(scans['temporal_pairs']), first_rows)
+        ]
+        found = dict(temporal_pairs=torch.cat(pairs))
+        if any(sizes):  # all scans may end their scenes
+            points = torch.cat(self.cast_data(scans['next_points']))
+            cloud_index = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(points.device)
+            found['next_voxels'] = voxelize(points, cloud_index, len(sizes), self.voxel_size_m, training)
+        return found
 
     def _move(self, scans: list) -> list:
         return [scan.to(self.device, self._non_blocking) for scan in scans]

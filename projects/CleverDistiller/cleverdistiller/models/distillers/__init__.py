@@ -1,3 +1,4 @@
 from cleverdistiller.models.distillers.clever_distiller import CleverDistiller
+from cleverdistiller.models.distillers.distiller import Distiller
 
-__all__ = ['CleverDistiller']
+__all__ = ['CleverDistiller', 'Distiller']

@@ -1,3 +1,4 @@
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import load_strictly, read_student
 from cleverdistiller.ops.sparse_conv import load_backend, use_algorithm_for
+from cleverdistiller.ops.voxelize import gather_rows, parent_rows
 from cleverdistiller.structures import VoxelGrid
 
 BLOCKS = {14: (1, 1, 1, 1, 1, 1, 1, 1), 18: (2,) * 8, 34: (2, 3, 4, 6, 2, 2, 2, 2)}
@@ -84,6 +86,7 @@ class MinkUNetStudent(BaseModule):
         planes = [plane * width // 32 for plane in PLANES]
         encoder_planes, decoder_planes = planes[:4], planes[4:]
         self.out_channels = decoder_planes[-1]
+        self.tap_channels = dict(last=decoder_planes[-1], stride_2=decoder_planes[-2])
 
         stem = []
         for i, kernel in enumerate(style.stem_kernels):
@@ -154,6 +157,19 @@ class MinkUNetStudent(BaseModule):
         Returns:
             Tensor: (M, C), C = 96 at width 32, not negative.
         """
+        return self.forward_taps(voxels, ('last',))['last']
+
+    def forward_taps(self, voxels: VoxelGrid, taps: Collection[str]) -> dict[str, Tensor]:
+        """Features of several stages.
+
+        Args:
+            voxels (VoxelGrid): M voxels.
+            taps (Collection[str]): ``last``, the last stage; ``stride_2``, the one before, whose voxels are twice as
+                large: each voxel gets its parent's feature.
+
+        Returns:
+            dict[str, Tensor]: (M, C_tap) by tap, ``tap_channels`` wide.
+        """
         device = voxels.features.device
         if self._algorithm_device != device.type:
             use_algorithm_for(self, device)
@@ -164,14 +180,16 @@ class MinkUNetStudent(BaseModule):
             voxels.features.contiguous(), voxels.coords.contiguous(), shape, voxels.batch_size
         )
         x = self.stem(x)
-        skips = []
+        skips, found = [], {}
         for down, encoder in zip(self.down, self.encoder):
             skips.append(x)
             x = encoder(down(x))
         for up, decoder in zip(self.up, self.decoder):
             x = up(x)
             x = decoder(x.replace_feature(torch.cat([x.features, skips.pop().features], 1)))
-        return x.features
+            if len(skips) == 1 and 'stride_2' in taps:
+                found['stride_2'] = gather_rows(x.features, parent_rows(voxels.coords, x.indices))
+        return found | dict(last=x.features)
 
 
 class _ResidualBlock(nn.Module):

@@ -1,5 +1,6 @@
 from cleverdistiller.models.teachers.frozen_teacher import FrozenTeacher
 from cleverdistiller.models.teachers.patch_segmentor import PatchSegmentor
+from cleverdistiller.models.teachers.teacher_holder import TeacherHolder
 from cleverdistiller.models.teachers.timm_vit_teacher import TimmViTTeacher
 
-__all__ = ['FrozenTeacher', 'PatchSegmentor', 'TimmViTTeacher']
+__all__ = ['FrozenTeacher', 'PatchSegmentor', 'TeacherHolder', 'TimmViTTeacher']

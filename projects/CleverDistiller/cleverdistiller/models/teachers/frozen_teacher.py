@@ -1,6 +1,10 @@
 from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor, nn
+
+from cleverdistiller.errors import InputError
+from cleverdistiller.structures import TeacherFeatures
 
 
 class FrozenTeacher(nn.Module, metaclass=ABCMeta):
@@ -41,3 +45,25 @@ class FrozenTeacher(nn.Module, metaclass=ABCMeta):
         Returns:
             Tensor: (V, D, h, w).
         """
+
+    def look(self, images: Tensor, blocks: Sequence[int] = (), class_token: bool = False) -> TeacherFeatures:
+        """Everything that is asked of the teacher, in one pass.
+
+        Args:
+            images (Tensor): As of :meth:`forward`.
+            blocks (Sequence[int]): Further blocks whose patches are wanted; -1 is the last.
+            class_token (bool): Whether the class token is wanted.
+
+        Returns:
+            TeacherFeatures: ``patches`` is what :meth:`forward` gives.
+
+        Raises:
+            InputError: If the teacher has no such block or token.
+        """
+        if blocks or class_token:
+            raise InputError(
+                f'{type(self).__name__} asked for blocks {tuple(blocks)}' + ' and its class token' * class_token,
+                'a teacher that knows more than its patches, such as TimmViTTeacher',
+                'leave the auxiliary out of model.auxiliaries, or implement look()',
+            )
+        return TeacherFeatures(self(images), {})

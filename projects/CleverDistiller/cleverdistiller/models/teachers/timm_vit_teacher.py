@@ -1,17 +1,19 @@
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import timm
 import torch
 import torch.nn.functional as F
 from mmdet3d.registry import MODELS
 from mmengine.logging import print_log
+from timm.models.naflexvit import NaFlexVit
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import check_state_dict, read_state_dict
 from cleverdistiller.models.teachers.frozen_teacher import FrozenTeacher
+from cleverdistiller.structures import TeacherFeatures
 
 # DINOv2 may train its blocks in chunks: blocks.<chunk>.<block>., the block counted through.
 _BLOCK_OF_CHUNK = re.compile(r'^blocks\.\d+\.(\d+)\.')
@@ -19,7 +21,7 @@ _BLOCK_OF_CHUNK = re.compile(r'^blocks\.\d+\.(\d+)\.')
 
 @MODELS.register_module()
 class TimmViTTeacher(FrozenTeacher):
-    """Any timm vision transformer as teacher: DINOv2, DINOv3, CLIP and others.
+    """Any timm vision transformer as teacher: DINOv2, DINOv3, C-RADIO, CLIP and others.
 
     For DINOv2 (arXiv 2304.07193) the features equal the official model's: its position table is
     interpolated as the official code does (bicubic; without registers no antialiasing and a 0.1 offset in
@@ -73,23 +75,39 @@ class TimmViTTeacher(FrozenTeacher):
         self.register_buffer('std', torch.tensor(config['std']).view(1, 3, 1, 1))
         self.freeze()
 
-    @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """See :meth:`FrozenTeacher.forward`. Runs in half precision on CUDA, in float32 on a CPU."""
+        return self.look(images).patches
+
+    @torch.no_grad()
+    def look(self, images: Tensor, blocks: Sequence[int] = (), class_token: bool = False) -> TeacherFeatures:
+        """See :meth:`FrozenTeacher.look`."""
+        asked = {block: self._check_block(block) for block in blocks}
+        if class_token and getattr(_embedding(self.vit), 'cls_token', getattr(self.vit, 'cls_token', None)) is None:
+            raise InputError(
+                'a teacher without class token', 'one that has it', 'choose another, or leave the auxiliary out'
+            )
+        indices = sorted({self.block, *asked.values()})
         precision = torch.float16 if images.is_cuda else torch.bfloat16  # torch refuses float16 on a CPU, even unused
         with torch.autocast(images.device.type, dtype=precision, enabled=images.is_cuda):
-            (patches,) = self.vit.forward_intermediates(
+            answer = self.vit.forward_intermediates(
                 (images - self.mean) / self.std,
-                indices=[self.block],
+                indices=indices,
                 norm=self.features == 'post_norm',
-                stop_early=True,
+                stop_early=not class_token,
                 output_fmt='NCHW',
-                intermediates_only=True,
+                intermediates_only=not class_token,
             )
-        return patches  # (V, D, h, w), class and register tokens dropped
+        tokens, maps = answer if class_token else (None, answer)  # (V, 1 + registers + h w, D) after the LayerNorm
+        found = dict(zip(indices, maps))  # (V, D, h, w) each, class and register tokens dropped
+        return TeacherFeatures(
+            found[self.block],
+            {block: found[index] for block, index in asked.items()},
+            tokens[:, 0] if class_token else None,
+        )
 
     def _check_image_size(self, name: str) -> None:
-        patch = self.vit.patch_embed.patch_size[0]
+        patch = _embedding(self.vit).patch_size[0]
         if any(size % patch for size in self.image_size_hw):
             nearest = tuple(max(1, round(size / patch)) * patch for size in self.image_size_hw)
             raise InputError(
@@ -110,6 +128,8 @@ class TimmViTTeacher(FrozenTeacher):
 
     def _fit_to_image_size(self, official: bool) -> None:
         """Fix the input size and interpolate the position table to it, once and for all."""
+        if isinstance(self.vit, NaFlexVit):  # does so itself, at each image
+            return
         native_table = None if self.vit.pos_embed is None else self.vit.pos_embed.detach()
         rows, cols = self.vit.patch_embed.grid_size
         self.vit.set_input_size(img_size=self.image_size_hw)
@@ -188,7 +208,7 @@ def create_vit(name: str, weights: str, arch: Mapping | None = None) -> nn.Modul
             'arguments of its timm class, such as depth, embed_dim, num_heads, img_size',
             'correct the config',
         ) from error
-    if not hasattr(vit, 'forward_intermediates') or not hasattr(vit, 'set_input_size'):
+    if not hasattr(vit, 'forward_intermediates') or not (hasattr(vit, 'set_input_size') or isinstance(vit, NaFlexVit)):
         raise InputError(
             f'{name}, which is no vision transformer',
             'a timm ViT with patch tokens',
@@ -220,7 +240,7 @@ def _load_local_weights(vit: nn.Module, name: str, path: str) -> None:
 def _check_width_and_positions(vit: nn.Module, found: dict, path: str, name: str, remedy: str) -> None:
     """Catch before conversion what timm would resample silently or fail on obscurely."""
     table = found.get('pos_embed')
-    if table is None or vit.pos_embed is None:
+    if table is None or getattr(vit, 'pos_embed', None) is None:
         return
     tokens, width = vit.pos_embed.shape[1:]
     registers = 'register_tokens' in found  # official: the class token still has its row in the table
@@ -231,6 +251,11 @@ def _check_width_and_positions(vit: nn.Module, found: dict, path: str, name: str
             f'(1, {tokens}, {width}) for {name}, one row more if official with registers',
             remedy,
         )
+
+
+def _embedding(vit: nn.Module) -> nn.Module:
+    """What makes tokens of pixels."""
+    return vit.embeds if isinstance(vit, NaFlexVit) else vit.patch_embed
 
 
 def _check_option(option: str, value: str, known: tuple[str, ...]) -> None:
