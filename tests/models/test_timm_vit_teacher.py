@@ -284,6 +284,19 @@ def test_other_vits_equal_timm_at_that_size(name, width, prefix):
     assert relative_error(found, tokens.transpose(1, 2).reshape(found.shape)) < 1e-5
 
 
+def test_c_radio_equals_timm_s_port_that_resizes_positions_at_each_image():
+    name, arch = 'naflexvit_base_patch16_radio_v3', dict(depth=2)
+    teacher = TimmViTTeacher(name, 'random', (64, 128), arch=arch)  # it has no final norm
+    images = torch.rand(2, 3, 64, 128)
+    with torch.no_grad():
+        tokens = teacher.vit.forward_features((images - teacher.mean) / teacher.std)
+    seen = teacher.look(images, [-2], class_token=True)
+    patches = tokens[:, teacher.vit.num_prefix_tokens :]
+    assert seen.patches.shape == seen.blocks[-2].shape == (2, 768, 4, 8)
+    torch.testing.assert_close(seen.patches, patches.transpose(1, 2).reshape(2, 768, 4, 8))
+    torch.testing.assert_close(seen.class_token, tokens[:, 0])
+
+
 def test_a_block_is_counted_from_either_end():
     images = torch.rand(1, 3, 64, 128)
     features = {}
