@@ -18,6 +18,8 @@ from waymo_detection_set import write_set
 
 LEAVES = sorted((REPO / 'configs').glob('[!_]*/*.py'))
 NUSCENES = sorted((REPO / 'configs' / 'pretrain').glob('*_nuscenes.py'))
+ABLATIONS = sorted((REPO / 'configs' / 'ablation').glob('*.py'))
+METHOD = REPO / 'configs' / 'pretrain' / 'cleverdistiller_minkunet34_vits_100e_nuscenes.py'
 DETECTION = [leaf for leaf in LEAVES if '_pointrcnn_' in leaf.name and leaf.parent.name == 'detection']
 SEGMENTATION = sorted((REPO / 'configs' / 'segmentation').glob('*.py'))
 TRANSFER = [leaf for leaf in LEAVES if leaf.name.startswith(('lp_', 'ft_'))]
@@ -78,6 +80,36 @@ def test_steps_on_a_cpu_at_reduced_size(leaf, frames_dir):
     losses = model.train_step(pseudo_collate([dataset[0], dataset[1]]), wrapper)
     schedule.step()
     assert torch.isfinite(losses['loss']) and losses['loss_distill'] > 0
+
+
+@pytest.mark.parametrize('leaf', ABLATIONS, ids=name_of)
+def test_an_ablation_steps_on_a_cpu_at_reduced_size(leaf, frames_dir):
+    cfg = Config.fromfile(leaf)
+    auxiliaries = cfg.model.get('auxiliaries', [])
+    for part in (cfg.model, *auxiliaries):
+        if 'teacher' in part:
+            patch = 16 if 'patch16' in part.teacher.name else 14
+            part.teacher.update(weights='random', arch=dict(depth=2), image_size_hw=(2 * patch, 4 * patch))
+    size_hw = cfg.model.teacher.image_size_hw
+    cfg.model.student.update(depth=14, width=16)
+    cfg.model.data_preprocessor.voxel_size_m = 0.2
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    for step in pipeline:
+        if step.type == 'LoadCameraImages':
+            step.size_hw = size_hw
+    dataset = DATASETS.build(small_dataset(frames_dir, pipeline=pipeline))
+    model = MODELS.build(cfg.model)
+    wrapper = build_optim_wrapper(model, dict(type='OptimWrapper', optimizer=cfg.optim_wrapper.optimizer))
+    losses = model.train_step(pseudo_collate([dataset[0], dataset[1]]), wrapper)
+    assert torch.isfinite(losses['loss']) and losses['loss_distill'] > 0
+    assert ('loss_occupancy' in losses) == (cfg.model.occupancy_head is not None)
+    assert {f'loss_{auxiliary.name}' for auxiliary in model.auxiliaries} <= set(losses)
+    assert len(model.auxiliaries) == len(auxiliaries)
+
+
+def test_each_ablation_differs_from_the_method_and_from_the_others():
+    texts = [Config.fromfile(leaf).pretty_text for leaf in (*ABLATIONS, METHOD)]
+    assert len(set(texts)) == len(texts)
 
 
 def test_the_published_protocols_are_there():
