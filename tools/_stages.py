@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -28,9 +28,11 @@ from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 
 ROOT = Path(__file__).resolve().parents[1]
+GIB_A_PROCESS = 4
 LOOK_EVERY_S = 0.5
 LOG_EVERY_S = 30  # where nobody watches
 SETTLED_S = 30  # of work, before its pace says something about the rest
+THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')  # read by torch and numpy when imported
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent ends
 # What the tools print about how far they are: tqdm's bar, mmengine's log.
 BAR = re.compile(r'(\d+)%\|')
@@ -74,22 +76,38 @@ class StageRunner:
     ``FOLDER/logs/NAME.log`` is what it printed.
 
     Each stage runs in a copy of this process, because the imports take longer than many a stage. Threads are not
-    copied, so that this process must not have computed anything before.
+    copied, so that this process must not have computed anything before. On GPUs each is a process of its own.
 
     Args:
         folder (Path): Of the records and logs.
         processes (int): Stages at a time.
+        gpus (int): For each training; with two or more it is started by torchrun.
     """
 
-    def __init__(self, folder: Path, processes: int) -> None:
-        self.folder, self.processes = folder, processes
+    def __init__(self, folder: Path, processes: int, gpus: int = 0) -> None:
+        self.folder, self.processes, self.gpus = folder, processes, gpus
         self.records: dict[str, dict] = {}  # of the stages that are done
 
-    def run(self, stages: Sequence[Stage]) -> None:
+    def look(self, stages: Sequence[Stage]) -> list[Stage]:
+        """Take over the records of what is done already.
+
+        Args:
+            stages (Sequence[Stage]): Each comes after those that it reads from.
+
+        Returns:
+            list[Stage]: What is left to do.
+        """
+        for stage in stages:
+            if stage.name not in self.records and all(name in self.records for name in stage.after):
+                self._take_record(stage, self._fingerprint(stage))
+        return [stage for stage in stages if stage.name not in self.records]
+
+    def run(self, stages: Sequence[Stage], done: Callable[[Stage], None] = lambda stage: None) -> None:
         """Do what is not done.
 
         Args:
             stages (Sequence[Stage]): Each comes after those that it reads from.
+            done (Callable[[Stage], None]): Called for each stage as soon as it is done.
 
         Raises:
             InputError: If a stage fails; the others' work is kept.
@@ -105,6 +123,7 @@ class StageRunner:
                         self._take_record(stage, fingerprints[stage.name])
                     if stage.name in self.records:
                         waiting.remove(stage)
+                        done(stage)
                     elif len(running) < self.processes:
                         waiting.remove(stage)
                         running[stage.name] = self._start(stage, fingerprints[stage.name])
@@ -112,6 +131,7 @@ class StageRunner:
                 for each in [each for each in running.values() if not each.process.is_alive()]:
                     del running[each.stage.name]
                     if self._finish(each):
+                        done(each.stage)
                         progress.tell(f'{self.records[each.stage.name]["seconds"]:6.0f} s  {each.stage.title}')
                     else:
                         waiting.insert(0, each.stage)
@@ -120,7 +140,7 @@ class StageRunner:
     def _fingerprint(self, stage: Stage) -> str:
         made_from = dict(
             command=stage.command,
-            configs=[_read_config(path).pretty_text for path in stage.configs()],
+            configs=[read_config(path).pretty_text for path in stage.configs()],
             after=[self.records[name]['outputs'] for name in stage.after],
             reads=_hashes(stage.reads),
         )
@@ -146,7 +166,8 @@ class StageRunner:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.open('a' if resumes else 'w').close()
         command = shlex.split(stage.command) + ['--resume'] * resumes
-        process = multiprocessing.get_context('fork').Process(target=_become, args=(command, log))
+        gpus = min(self.gpus, 1) if stage.work_dir is None else self.gpus
+        process = multiprocessing.get_context('fork').Process(target=_become, args=(command, log, gpus))
         process.start()
         return _Running(stage, fingerprint, process, log, time.monotonic(), resumes, _epochs(stage))
 
@@ -243,6 +264,12 @@ class _Progress:
         self.bar.set_description_str('; '.join(parts))
 
 
+def processes() -> int:
+    """Stages at a time: one a processor, as far as the memory reaches."""
+    memory_gib = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30
+    return max(1, min(len(os.sched_getaffinity(0)), int(memory_gib / GIB_A_PROCESS)))
+
+
 @contextmanager
 def _ended_with(running: dict[str, _Running]) -> Iterator[None]:
     """Let no stage outlive this process's interest in it."""
@@ -255,12 +282,21 @@ def _ended_with(running: dict[str, _Running]) -> Iterator[None]:
             each.process.join()
 
 
-def _become(command: Sequence[str], log: Path) -> None:
+def _become(command: Sequence[str], log: Path, gpus: int) -> None:
     """In the copy: run a tool as if it had been typed."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a killed parent must not leave writers behind
+    # A killed parent must not leave writers behind; torchrun ends its own workers if it is asked rather than killed.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM if gpus > 1 else signal.SIGKILL)
     sys.stdout = sys.stderr = output = open(log, 'a', buffering=1)  # noqa: SIM115  (until the end of the process)
     for descriptor in (1, 2):  # of whatever does not ask Python
         os.dup2(output.fileno(), descriptor)
+    if gpus:  # without the limits that this process has set on its threads
+        for name in THREADS:
+            os.environ.pop(name, None)
+        torchrun = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={gpus}'] if gpus > 1 else []
+        os.execv(
+            sys.executable,
+            [sys.executable, *torchrun, str(ROOT / command[0]), *command[1:], *['--launcher=pytorch'] * (gpus > 1)],
+        )
     sys.argv = [str(ROOT / command[0]), *command[1:]]
     runpy.run_path(sys.argv[0], run_name='__main__')
 
@@ -269,10 +305,11 @@ def _epochs(stage: Stage) -> int | None:
     if stage.work_dir is None:
         return None
     [config] = stage.configs()
-    return _read_config(config).train_cfg.max_epochs
+    return read_config(config).train_cfg.max_epochs
 
 
-def _read_config(path: str) -> Config:
+def read_config(path: str) -> Config:
+    """A config with its bases, as this process's environment makes it."""
     logging.disable(logging.INFO)  # mmengine tells of each environment variable that a config takes
     try:
         return Config.fromfile(ROOT / path, import_custom_modules=False)

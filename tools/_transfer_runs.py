@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from mmdet3d.registry import MODELS
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
 from _packaged import last_error
 from cleverdistiller.errors import InputError
@@ -158,23 +158,23 @@ def configured(cfg: Config, frame_list: str | None, seed: int, student_weights: 
     for step in dataset.pipeline:
         if 'frame_list' in step.get('db_sampler', {}):  # otherwise it gets the dataset's
             step.db_sampler.frame_list = frame_list
-    slot = student_slot(cfg)
-    if slot is not None:
-        slot.student_weights = student_weights
+    key = student_key(cfg)
+    if key is not None:
+        cfg.merge_from_dict({key: student_weights})
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
     if student_weights is not None:
         cfg.student_sha256 = hashlib.sha256(Path(student_weights).read_bytes()).hexdigest()
     return cfg
 
 
-def student_slot(cfg: Config) -> ConfigDict | None:
-    """The part of a config whose class takes ``student_weights``; None for models without a student."""
+def student_key(cfg: Config) -> str | None:
+    """Where a config says which student to start from, ``model.student_weights``; None for models without one."""
     for name in STUDENT_SLOTS:
         part = cfg
         for key in name.split('.'):
             part = part.get(key) or {}
         if 'type' in part and 'student_weights' in inspect.signature(MODELS.get(part['type'])).parameters:
-            return part
+            return f'{name}.student_weights'
     return None
 
 

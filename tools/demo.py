@@ -28,12 +28,10 @@ from pathlib import Path
 import cleverdistiller  # noqa: F401  (once, for every stage)
 from _demo_plan import DemoPlan
 from _packaged import clear_errors
-from _stages import StageRunner
+from _stages import StageRunner, processes
 from _transfer_runs import locked
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
-
-GIB_A_PROCESS = 4
 
 
 def run(plan: DemoPlan, processes: int) -> None:
@@ -54,12 +52,6 @@ def run(plan: DemoPlan, processes: int) -> None:
         with replace_when_complete(plan.out / 'demo.json') as temporary:
             temporary.write_text(json.dumps(told, indent=2) + '\n')
         runner.run([plan.report()])
-
-
-def processes() -> int:
-    """Stages at a time: one a processor, as far as the memory reaches."""
-    memory_gib = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30
-    return max(1, min(len(os.sched_getaffinity(0)), int(memory_gib / GIB_A_PROCESS)))
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
 from _packaged import clear_errors
-from _transfer_runs import TransferRun, check_evaluates, configured, locked, student_slot
+from _transfer_runs import TransferRun, check_evaluates, configured, locked, student_key
 from cleverdistiller.datasets.frame_list import FrameList
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import read_state_dict, replace_when_complete
@@ -63,7 +63,7 @@ def plan(args: argparse.Namespace) -> dict[str, list[TransferRun]]:
         raise InputError(f'--method {RANDOM}', 'another name', f'{RANDOM} is what --against-random is called')
     if args.checkpoint is not None:
         read_state_dict(args.checkpoint)
-        if student_slot(cfg) is None:
+        if student_key(cfg) is None:
             raise InputError(
                 f'{args.config}, whose model takes no student',
                 'a model with student_weights',

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from _packaged import clear_errors
 from cleverdistiller.errors import InputError
 from cleverdistiller.models.distillers import CleverDistiller
-from cleverdistiller.provenance import versions, write_results
+from cleverdistiller.provenance import is_simulated, versions, write_results
 
 RANDOM = 'random'
 
@@ -58,7 +58,10 @@ def main() -> None:
             raise InputError('no --out', 'a file for the rank of random weights', 'give --out FILE.json')
         out = Path(args.out or Path(args.checkpoint).with_suffix('.rankme.json'))
         numbers = measure(cfg, args.checkpoint)
-        write_results(out, numbers, dict(config=args.config, checkpoint=args.checkpoint, versions=versions()))
+        made_from = dict(config=args.config, checkpoint=args.checkpoint, seed=cfg.randomness.seed, versions=versions())
+        if is_simulated(cfg.val_dataloader.dataset.data_root):
+            made_from['simulated'] = True
+        write_results(out, numbers, made_from)
     for name, value in numbers.items():
         print(f'{name:28s}{value:12.3f}')
     print(f'written to {out}')

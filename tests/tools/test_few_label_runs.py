@@ -263,7 +263,7 @@ def test_a_detector_s_config_is_set_where_its_backbone_and_sampler_are(tmp_path)
 
 
 def test_a_model_without_a_student_has_no_slot():
-    assert _transfer_runs.student_slot(Config(dict(model=dict(type='PointRCNN', backbone=dict(type='SECOND'))))) is None
+    assert _transfer_runs.student_key(Config(dict(model=dict(type='PointRCNN', backbone=dict(type='SECOND'))))) is None
 
 
 def test_several_gpus_go_through_torchrun(tmp_path):
