@@ -3,6 +3,7 @@ from cleverdistiller.datasets.transforms.drop_no_returns import DropNoReturns
 from cleverdistiller.datasets.transforms.load_camera_images import LoadCameraImages
 from cleverdistiller.datasets.transforms.load_lidar_sweep import LoadLiDARSweep
 from cleverdistiller.datasets.transforms.load_masked_image import LoadMaskedImage
+from cleverdistiller.datasets.transforms.load_next_sweep import LoadNextSweep
 from cleverdistiller.datasets.transforms.load_point_labels import LoadPointLabels
 from cleverdistiller.datasets.transforms.pack_distillation_inputs import PackDistillationInputs
 from cleverdistiller.datasets.transforms.pair_points_with_pixels import PairPointsWithPixels
@@ -15,6 +16,7 @@ __all__ = [
     'LoadCameraImages',
     'LoadLiDARSweep',
     'LoadMaskedImage',
+    'LoadNextSweep',
     'LoadPointLabels',
     'PackDistillationInputs',
     'PairPointsWithPixels',

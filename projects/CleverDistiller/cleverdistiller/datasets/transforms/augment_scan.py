@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from mmdet3d.registry import TRANSFORMS
+from torch import Tensor
 
 
 @TRANSFORMS.register_module()
@@ -11,16 +12,17 @@ class AugmentScan(BaseTransform):
     """Rotate, scale and flip the points and the queries alike about the sensor; jitter the points only.
 
     Point-pixel pairs stay valid: they name points, not positions. Nothing is shifted, because the
-    occupancy task needs the sensor at the origin.
+    occupancy task needs the sensor at the origin. A next sweep moves alike about its own sensor.
 
     Required Keys:
 
     - points (LiDARPoints)
+    - next_points (LiDARPoints, optional)
     - queries (OccupancyQueries, optional)
 
     Modified Keys:
 
-    - points, queries
+    - points, next_points, queries
 
     Added Keys:
 
@@ -54,9 +56,9 @@ class AugmentScan(BaseTransform):
     def transform(self, results: dict) -> dict:
         matrix = self._draw_matrix()
         linear = torch.from_numpy(matrix).float()
-        xyz = results['points'].tensor[:, :3]
-        jitter = (torch.randn_like(xyz) * self.jitter_sigma_m).clamp(-self.jitter_clip_m, self.jitter_clip_m)
-        results['points'].tensor[:, :3] = xyz @ linear.T + jitter
+        for key in ('points', 'next_points'):
+            if key in results:
+                results[key].tensor[:, :3] = self._jitter(results[key].tensor[:, :3] @ linear.T)
         if 'queries' in results:
             queries = results['queries']
             results['queries'] = replace(queries, position_lidar_m=queries.position_lidar_m @ linear.T)
@@ -71,6 +73,10 @@ class AugmentScan(BaseTransform):
         scale = np.random.uniform(*self.scale_range)
         flip = np.where(np.random.rand(2) < self.flip_prob, -1.0, 1.0)
         return np.diag([*flip, 1.0]) @ rotation * scale
+
+    def _jitter(self, xyz: Tensor) -> Tensor:
+        shift_m = torch.randn_like(xyz) * self.jitter_sigma_m
+        return xyz + shift_m.clamp(-self.jitter_clip_m, self.jitter_clip_m)
 
     def __repr__(self) -> str:
         return (

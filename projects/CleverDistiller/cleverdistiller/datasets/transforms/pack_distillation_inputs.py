@@ -11,11 +11,12 @@ class PackDistillationInputs(BaseTransform):
     Required Keys:
 
     - points (LiDARPoints)
-    - img, pairs, queries (optional: only what the model asks for)
+    - img, pairs, queries, next_points, temporal_pairs (optional: only what the model asks for)
 
     Added Keys:
 
-    - inputs (dict): ``points`` (N, 4) float32, ``images`` (V, 3, H, W) uint8, ``pairs``, ``queries``
+    - inputs (dict): ``points`` (N, 4) float32, ``images`` (V, 3, H, W) uint8, ``pairs``, ``queries``,
+      ``next_points`` (K, 4) float32, ``temporal_pairs``
     - data_samples (Det3DDataSample): its metainfo holds ``meta_keys``
 
     Args:
@@ -31,7 +32,9 @@ class PackDistillationInputs(BaseTransform):
         inputs = {'points': results['points'].tensor}
         if 'img' in results:
             inputs['images'] = torch.from_numpy(results['img']).permute(0, 3, 1, 2).contiguous()
-        inputs.update({key: results[key] for key in ('pairs', 'queries') if key in results})
+        inputs.update({key: results[key] for key in ('pairs', 'queries', 'temporal_pairs') if key in results})
+        if 'next_points' in results:
+            inputs['next_points'] = results['next_points'].tensor
         known = {'lidar_path': results['lidar_points']['lidar_path'], **results}
         sample = Det3DDataSample(metainfo={key: known[key] for key in self.meta_keys if key in known})
         return dict(inputs=inputs, data_samples=sample)

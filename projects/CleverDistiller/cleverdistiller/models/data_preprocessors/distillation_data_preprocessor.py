@@ -64,7 +64,9 @@ class DistillationDataPreprocessor(ScanDataPreprocessor):
         if any(sizes):  # all scans may end their scenes
             points = torch.cat(self.cast_data(scans['next_points']))
             cloud_index = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(points.device)
-            found['next_voxels'] = voxelize(points, cloud_index, len(sizes), self.voxel_size_m, training)
+            found['next_voxels'] = voxelize(
+                points, cloud_index, len(sizes), self.voxel_size_m, random_representative=training
+            )
         return found
 
     def _move(self, scans: list) -> list:
