@@ -24,6 +24,12 @@ DETECTION = [leaf for leaf in LEAVES if '_pointrcnn_' in leaf.name and leaf.pare
 SEGMENTATION = sorted((REPO / 'configs' / 'segmentation').glob('*.py'))
 TRANSFER = [leaf for leaf in LEAVES if leaf.name.startswith(('lp_', 'ft_'))]
 WIDTHS = dict(vits=384, vitb=768, vitl=1024)
+SMALL_STUDENTS = dict(
+    MinkUNetStudent=dict(depth=14, width=16),
+    PointTransformerV3Student=dict(
+        channels=(16,) * 5, depths=(1,) * 5, decoder_channels=(16,) * 4, decoder_depths=(1,) * 4, patch_size=64
+    ),
+)
 
 
 def name_of(path: Path) -> str:
@@ -43,13 +49,14 @@ def test_all_method_teacher_and_epoch_combinations_are_there():
         for teacher in WIDTHS
         for epochs in (50, 100)
     }
+    expected |= {f'{method}_ptv3_vits_100e_nuscenes' for method in ('cleverdistiller', 'scalr')}
     assert {leaf.stem for leaf in NUSCENES} == expected
 
 
 @pytest.mark.parametrize('leaf', NUSCENES, ids=name_of)
 def test_says_what_its_name_says(leaf):
     cfg = Config.fromfile(leaf)
-    method, _, teacher, epochs, _ = leaf.stem.split('_')
+    method, student, teacher, epochs, _ = leaf.stem.split('_')
     assert f'{cfg.train_cfg.max_epochs}e' == epochs
     assert dict(vits='small', vitb='base', vitl='large')[teacher] in cfg.model.teacher.name
     steps = [step.type for step in cfg.train_dataloader.dataset.pipeline]
@@ -58,17 +65,21 @@ def test_says_what_its_name_says(leaf):
     else:
         assert cfg.model.projection_head.type == 'MLPHead' and cfg.model.occupancy_head.weight == 0.05
     assert ('SampleOccupancyQueries' in steps) == (method == 'cleverdistiller')
-    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=0.001, weight_decay=0.005)
+    assert cfg.optim_wrapper.optimizer == dict(
+        type='AdamW', lr=0.002 if student == 'ptv3' else 0.001, weight_decay=0.005
+    )
     assert cfg.model.data_preprocessor.mix3d_prob == 0.8
 
 
 @pytest.mark.parametrize(
-    'leaf', [leaf for leaf in NUSCENES if '_50e_' in leaf.name and 'vitl' not in leaf.name], ids=name_of
+    'leaf',
+    [leaf for leaf in NUSCENES if ('_50e_' in leaf.name or 'ptv3' in leaf.name) and 'vitl' not in leaf.name],
+    ids=name_of,
 )
 def test_steps_on_a_cpu_at_reduced_size(leaf, frames_dir):
     cfg = Config.fromfile(leaf)
     cfg.model.teacher.update(weights='random', image_size_hw=(28, 56))
-    cfg.model.student.update(depth=14, width=16)
+    cfg.model.student.update(SMALL_STUDENTS[cfg.model.student.type])
     cfg.model.data_preprocessor.voxel_size_m = 0.2
     steps = [step.type for step in cfg.train_dataloader.dataset.pipeline]
     pipeline = [step for step in small_pipeline() if step['type'] in steps]
@@ -91,7 +102,7 @@ def test_an_ablation_steps_on_a_cpu_at_reduced_size(leaf, frames_dir):
             patch = 16 if 'patch16' in part.teacher.name else 14
             part.teacher.update(weights='random', arch=dict(depth=2), image_size_hw=(2 * patch, 4 * patch))
     size_hw = cfg.model.teacher.image_size_hw
-    cfg.model.student.update(depth=14, width=16)
+    cfg.model.student.update(SMALL_STUDENTS[cfg.model.student.type])
     cfg.model.data_preprocessor.voxel_size_m = 0.2
     pipeline = cfg.train_dataloader.dataset.pipeline
     for step in pipeline:
@@ -124,7 +135,8 @@ def test_the_published_protocols_are_there():
     )
     expected = {f'ft_minkunet34_{percent}_{name}' for name, every in percents.items() for percent in every}
     expected |= {f'submission_minkunet34_{name}' for name in ('nuscenes', 'semantickitti')}
-    assert {leaf.stem for leaf in SEGMENTATION} == {*expected, 'lp_minkunet34_100_nuscenes'}
+    expected |= {'lp_minkunet34_100_nuscenes', 'lp_ptv3_100_nuscenes', 'ft_ptv3_1_nuscenes'}
+    assert {leaf.stem for leaf in SEGMENTATION} == expected
 
 
 @pytest.mark.parametrize('leaf', TRANSFER, ids=name_of)
@@ -133,7 +145,9 @@ def test_a_transfer_says_what_its_name_says(leaf):
     task, student, percent, name = leaf.stem.removesuffix('_simulated').split('_')
     dataset = DATASETS.get(cfg.train_dataloader.dataset.type)
     assert dataset.name == name and cfg.model.num_classes == len(dataset.labels.names)
-    assert f'minkunet{cfg.model.backbone.depth}' == student
+    backbone = cfg.model.backbone
+    built = 'ptv3' if backbone.type == 'PointTransformerV3Student' else f'minkunet{backbone.depth}'
+    assert built == student
     assert cfg.model.get('frozen', False) == (task == 'lp')
     listed = cfg.train_dataloader.dataset.get('frame_list')
     assert (listed is None) == (percent == '100')
@@ -163,7 +177,7 @@ STEPPED = [leaf for leaf in TRANSFER if 'demo' in leaf.parts or leaf.stem.split(
 def test_a_transfer_steps_and_predicts_on_a_cpu_at_reduced_size(leaf, tmp_path):
     cfg = Config.fromfile(leaf)
     write_labelled_scans(tmp_path, cfg.train_dataloader.dataset, count=2)
-    cfg.model.backbone.update(depth=14, width=16)
+    cfg.model.backbone.update(SMALL_STUDENTS[cfg.model.backbone.type])
     cfg.model.update(student_weights=None, data_preprocessor=dict(cfg.model.data_preprocessor, voxel_size_m=0.5))
     model = MODELS.build(cfg.model)
     training = DATASETS.build(dict(cfg.train_dataloader.dataset, data_root=str(tmp_path), frame_list=None))

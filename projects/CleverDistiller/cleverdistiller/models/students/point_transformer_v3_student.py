@@ -1,0 +1,241 @@
+from collections.abc import Collection, Sequence
+from itertools import islice, pairwise
+from types import ModuleType
+
+import numpy as np
+from mmdet3d.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import load_strictly, read_student
+from cleverdistiller.models.students._point_transformer_parts import NORM, Block, GridPooling, GridUnpooling
+from cleverdistiller.models.students._serialized_attention import SerializedLevel
+from cleverdistiller.ops.serialization import CURVES
+from cleverdistiller.ops.sparse_conv import load_backend, use_algorithm_for
+from cleverdistiller.ops.voxelize import gather_rows
+from cleverdistiller.structures import VoxelGrid
+
+
+@MODELS.register_module()
+class PointTransformerV3Student(BaseModule):
+    """Point Transformer V3 (Wu et al., arXiv 2312.10035) as Pointcept's PT-v3m1 on nuScenes, without classifier.
+
+    A U-Net over five levels of voxels, each of twice the size of the one before. In a block, voxels attend to the
+    others of their patch: ``patch_size`` neighbours on a space-filling curve. Each block takes the next curve; training
+    draws anew at each level which comes first. No relative positions (Pointcept's setting with flash attention).
+
+    The CleverDistiller paper says "decoder dims 256". ``decoder_channels``:
+
+    - ``(256, 256, 256, 256)``: all stages (the default here), 60.13 M parameters;
+    - ``(256, 64, 128, 256)``: the last stage alone, 51.10 M;
+    - ``(64, 64, 128, 256)``: Pointcept's, 46.16 M.
+
+    Differs from Pointcept where a feature would depend on what else is in the batch: its curves' length, and its patch
+    length without flash attention; and the order of the curves is fixed in eval mode.
+
+    Args:
+        in_channels (int): 3 coordinates and further channels (1: intensity).
+        channels (Sequence[int]): Of each level of the encoder, smallest voxels first.
+        depths (Sequence[int]): Blocks of each level of the encoder.
+        decoder_channels (Sequence[int]): Of each level of the decoder, smallest voxels first; one level fewer.
+        decoder_depths (Sequence[int]): Blocks of each level of the decoder.
+        head_channels (int): Channels of an attention head.
+        patch_size (int): Voxels of a patch.
+        mlp_ratio (float): Hidden over outer width of the MLPs.
+        drop_path (float): Highest rate of stochastic depth, at the deepest level.
+        curves (Sequence[str]): Out of ``z``, ``z-trans``, ``hilbert`` and ``hilbert-trans``.
+        backend (str): ``auto``, ``spconv`` or ``spconv_triton``.
+        weights (str | None): An exported ``student.pth`` or ``student.safetensors`` to start from.
+
+    Raises:
+        InputError: If the options do not fit each other or the weights do not fit.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 4,
+        channels: Sequence[int] = (32, 64, 128, 256, 512),
+        depths: Sequence[int] = (2, 2, 2, 6, 2),
+        decoder_channels: Sequence[int] = (256, 256, 256, 256),
+        decoder_depths: Sequence[int] = (2, 2, 2, 2),
+        head_channels: int = 16,
+        patch_size: int = 1024,
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.3,
+        curves: Sequence[str] = ('z', 'z-trans', 'hilbert', 'hilbert-trans'),
+        backend: str = 'auto',
+        weights: str | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        _check_options(channels, depths, decoder_channels, decoder_depths, head_channels, curves)
+        # Lists, as they come back from an exported student's JSON. Stochastic depth is the training's affair.
+        self.arguments = dict(
+            in_channels=in_channels,
+            channels=list(channels),
+            depths=list(depths),
+            decoder_channels=list(decoder_channels),
+            decoder_depths=list(decoder_depths),
+            head_channels=head_channels,
+            patch_size=patch_size,
+            mlp_ratio=mlp_ratio,
+            curves=list(curves),
+        )
+        self.curves, self.patch_size = tuple(curves), patch_size
+        self._backend = backend
+        self._algorithm_device: str | None = None
+        self.out_channels = decoder_channels[0]
+        self.tap_channels = dict(zip(('last', 'stride_2'), decoder_channels))
+
+        def blocks(level: int, width: int, rates: Sequence[float]) -> nn.ModuleList:
+            key = f'level_{level}'
+            return nn.ModuleList(
+                Block(self._lib, width, width // head_channels, mlp_ratio, rate, i % len(curves), key)
+                for i, rate in enumerate(rates)
+            )
+
+        # The embedding's 5^3 convolution must not share the neighbour table of the blocks' 3^3.
+        stem = self._lib.SubMConv3d(in_channels, channels[0], 5, padding=2, bias=False, indice_key='embedding')
+        self.embedding = self._lib.SparseSequential(stem, nn.BatchNorm1d(channels[0], **NORM), nn.GELU())
+
+        # Parameters named "blocks" learn at a tenth of the rate of the others in Pointcept's recipe.
+        levels = range(len(channels))
+        rates = _rising_rates(drop_path, depths)
+        self.encoder_blocks = nn.ModuleList(blocks(level, channels[level], rates[level]) for level in levels)
+        self.pools = nn.ModuleList(GridPooling(*widths) for widths in pairwise(channels))
+
+        rates = _rising_rates(drop_path, decoder_depths)
+        upwards = levels[-2::-1]
+        self.decoder_blocks = nn.ModuleList(
+            blocks(level, decoder_channels[level], rates[level][::-1]) for level in upwards
+        )
+        below = [*decoder_channels[1:], channels[-1]]
+        self.unpools = nn.ModuleList(
+            GridUnpooling(below[level], channels[level], decoder_channels[level]) for level in upwards
+        )
+        if weights is not None:
+            self.load_weights(weights)
+
+    @property
+    def _lib(self) -> ModuleType:
+        """Looked up rather than kept: an EMA deep-copies its model, and a Python module cannot be copied."""
+        return load_backend(self._backend).module
+
+    def load_weights(self, path: str) -> None:
+        """Load an exported student; any key or shape that differs is an error.
+
+        Args:
+            path (str): ``.pth`` or ``.safetensors``.
+
+        Raises:
+            InputError: If the file cannot be read safely or does not fit.
+        """
+        load_strictly(
+            self,
+            read_student(path),
+            path,
+            'build the student with the channels, depths and decoder_channels the file was made with (its metadata '
+            'names them)',
+            owner=f'PointTransformerV3Student({self.arguments})',
+        )
+
+    def forward(self, voxels: VoxelGrid) -> Tensor:
+        """One feature a voxel.
+
+        Args:
+            voxels (VoxelGrid): M voxels.
+
+        Returns:
+            Tensor: (M, C), C = 256 by default.
+
+        Raises:
+            InputError: If a feature is not finite or the grid is longer than 2^16 cells.
+        """
+        return self.forward_taps(voxels, ('last',))['last']
+
+    def forward_taps(self, voxels: VoxelGrid, taps: Collection[str]) -> dict[str, Tensor]:
+        """Features of several stages.
+
+        Args:
+            voxels (VoxelGrid): M voxels.
+            taps (Collection[str]): ``last``, the last stage; ``stride_2``, the one before, whose voxels are twice as
+                large: each voxel gets its parent's feature.
+
+        Returns:
+            dict[str, Tensor]: (M, C_tap) by tap, ``tap_channels`` wide.
+
+        Raises:
+            InputError: If a feature is not finite or the grid is longer than 2^16 cells.
+        """
+        device = voxels.features.device
+        if self._algorithm_device != device.type:
+            use_algorithm_for(self, device)
+            self._algorithm_device = device.type
+        _check_finite(voxels)
+        level = SerializedLevel.of(voxels.coords, self.curves, voxels.batch_size, self.patch_size, self.training)
+        x = self._run(self.encoder_blocks[0], self.embedding(self._sparse(voxels.features, level)), level)
+        skips, found = [], {}
+        for pool, blocks in zip(self.pools, self.encoder_blocks[1:]):
+            larger, parent = level.coarser(self.training)
+            skips.append((x, level, parent))
+            x, level = self._sparse(pool(x.features, parent, len(larger.coords)), larger), larger
+            x = self._run(blocks, x, level)
+        for unpool, blocks in zip(self.unpools, self.decoder_blocks):
+            skip, level, parent = skips.pop()
+            x = self._run(blocks, skip.replace_feature(unpool(x.features, skip.features, parent)), level)
+            if len(skips) == 1 and 'stride_2' in taps:
+                found['stride_2'] = gather_rows(x.features, skips[0][2])
+        return found | dict(last=x.features)
+
+    def _sparse(self, features: Tensor, level: SerializedLevel):
+        return self._lib.SparseConvTensor(
+            features.contiguous(), level.coords.contiguous(), list(level.spatial_shape), level.batch_size
+        )
+
+    @staticmethod
+    def _run(blocks: nn.ModuleList, x, level: SerializedLevel):
+        for block in blocks:
+            x = block(x, level)
+        return x
+
+
+def _rising_rates(highest: float, depths: Sequence[int]) -> list[list[float]]:
+    """Evenly from 0 to the highest, a list for each level."""
+    rates = iter(np.linspace(0, highest, sum(depths)).tolist())
+    return [list(islice(rates, depth)) for depth in depths]
+
+
+def _check_finite(voxels: VoxelGrid) -> None:
+    """Attention would spread one NaN over its whole patch; its cell says nothing: it wraps around to a small one."""
+    bad = (~voxels.features.isfinite()).any(1)
+    if bad.any():
+        raise InputError(
+            f'{int(bad.sum())} of {len(voxels)} voxels with a feature that is NaN or infinite',
+            'finite coordinates and intensities',
+            'drop such points before they are put on the grid',
+        )
+
+
+def _check_options(channels, depths, decoder_channels, decoder_depths, head_channels, curves) -> None:
+    for option, values, length in (
+        ('depths', depths, len(channels)),
+        ('decoder_channels', decoder_channels, len(channels) - 1),
+        ('decoder_depths', decoder_depths, len(channels) - 1),
+    ):
+        if len(values) != length:
+            raise InputError(
+                f'student.{option}={tuple(values)} with student.channels={tuple(channels)}',
+                f'{length} numbers: the encoder has {len(channels)} levels, the decoder one fewer',
+                'correct the config',
+            )
+    odd = [width for width in (*channels, *decoder_channels) if width % head_channels]
+    if odd:
+        raise InputError(
+            f'student.channels or decoder_channels with {odd[0]}',
+            f'multiples of student.head_channels={head_channels}',
+            'correct the config',
+        )
+    unknown = [curve for curve in curves if curve not in CURVES]
+    if unknown or not curves:
+        raise InputError(f'student.curves={tuple(curves)}', f'some of {", ".join(CURVES)}', 'correct the config')
