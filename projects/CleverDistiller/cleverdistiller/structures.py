@@ -189,6 +189,7 @@ class DistillationInputs(ScanInputs):
         images_per_scan (tuple[int, ...]): Images of each scan, in order; sums to V.
         pairs (PointPixelPairs | None): Over all N points and V images.
         queries (OccupancyQueries | None): Over all N points.
+        superpixels (Tensor | None): (V, H, W) uint8, ids in each image; None where they were not loaded.
         next_voxels (VoxelGrid | None): The next keyframes, each about its own sensor, one cloud for each scan and
             never mixed; None where they were not loaded or no scan has one.
         temporal_pairs (Tensor | None): (P, 2) int64, rows of a point and of a next keyframe's point that lie on each
@@ -199,6 +200,7 @@ class DistillationInputs(ScanInputs):
     images_per_scan: tuple[int, ...] = ()
     pairs: PointPixelPairs | None = None
     queries: OccupancyQueries | None = None
+    superpixels: Tensor | None = None
     next_voxels: VoxelGrid | None = None
     temporal_pairs: Tensor | None = None
 

@@ -5,6 +5,7 @@ from cleverdistiller.datasets.transforms.load_lidar_sweep import LoadLiDARSweep
 from cleverdistiller.datasets.transforms.load_masked_image import LoadMaskedImage
 from cleverdistiller.datasets.transforms.load_next_sweep import LoadNextSweep
 from cleverdistiller.datasets.transforms.load_point_labels import LoadPointLabels
+from cleverdistiller.datasets.transforms.load_superpixels import LoadSuperpixels
 from cleverdistiller.datasets.transforms.pack_distillation_inputs import PackDistillationInputs
 from cleverdistiller.datasets.transforms.pair_points_with_pixels import PairPointsWithPixels
 from cleverdistiller.datasets.transforms.sample_occupancy_queries import SampleOccupancyQueries
@@ -18,6 +19,7 @@ __all__ = [
     'LoadMaskedImage',
     'LoadNextSweep',
     'LoadPointLabels',
+    'LoadSuperpixels',
     'PackDistillationInputs',
     'PairPointsWithPixels',
     'SampleOccupancyQueries',

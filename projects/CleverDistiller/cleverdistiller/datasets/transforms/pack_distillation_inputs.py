@@ -11,12 +11,12 @@ class PackDistillationInputs(BaseTransform):
     Required Keys:
 
     - points (LiDARPoints)
-    - img, pairs, queries, next_points, temporal_pairs (optional: only what the model asks for)
+    - img, pairs, queries, superpixels, next_points, temporal_pairs (optional: only what the model asks for)
 
     Added Keys:
 
     - inputs (dict): ``points`` (N, 4) float32, ``images`` (V, 3, H, W) uint8, ``pairs``, ``queries``,
-      ``next_points`` (K, 4) float32, ``temporal_pairs``
+      ``superpixels`` (V, H, W) uint8, ``next_points`` (K, 4) float32, ``temporal_pairs``
     - data_samples (Det3DDataSample): its metainfo holds ``meta_keys``
 
     Args:
@@ -33,6 +33,8 @@ class PackDistillationInputs(BaseTransform):
         if 'img' in results:
             inputs['images'] = torch.from_numpy(results['img']).permute(0, 3, 1, 2).contiguous()
         inputs.update({key: results[key] for key in ('pairs', 'queries', 'temporal_pairs') if key in results})
+        if 'superpixels' in results:
+            inputs['superpixels'] = torch.from_numpy(results['superpixels'])
         if 'next_points' in results:
             inputs['next_points'] = results['next_points'].tensor
         known = {'lidar_path': results['lidar_points']['lidar_path'], **results}

@@ -12,7 +12,7 @@ from cleverdistiller.structures import DistillationInputs, OccupancyQueries, Poi
 
 @MODELS.register_module()
 class DistillationDataPreprocessor(ScanDataPreprocessor):
-    """Scans with images, brought to 0..1, pairs and queries, which stay with their own scan under Mix3D.
+    """Scans with images, brought to 0..1, superpixels, pairs and queries, which stay with their scan under Mix3D.
 
     Next frames, where they were loaded, get a grid of their own and are never mixed.
 
@@ -37,7 +37,7 @@ class DistillationDataPreprocessor(ScanDataPreprocessor):
         self.pair_points = pair_points
 
     def collate(self, data: dict, training: bool) -> DistillationInputs:
-        """One batch, with what :class:`PackDistillationInputs` packed of images, pairs, queries and next frames."""
+        """One batch, with what :class:`PackDistillationInputs` packed beside the points."""
         scans = data['inputs']
         joined = self.join(scans['points'], training)
         found = {}
@@ -49,6 +49,8 @@ class DistillationDataPreprocessor(ScanDataPreprocessor):
             found['pairs'] = self._select_pairs(pairs, joined.voxels.representative, len(joined.points))
         if 'queries' in scans:
             found['queries'] = OccupancyQueries.collate(self._move(scans['queries']), joined.scan_sizes)
+        if 'superpixels' in scans:
+            found['superpixels'] = torch.cat(self.cast_data(scans['superpixels']))
         if 'next_points' in scans:
             found.update(self._next_frames(scans, joined.scan_sizes, training))
         return DistillationInputs(**vars(joined), **found)

@@ -55,5 +55,21 @@ def mean_over_views(distance: Tensor, image_index: Tensor, num_images: int) -> T
     return global_mean(total, (pairs_in_view > 0).sum())
 
 
+def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of each query's own key among all keys.
+
+    Args:
+        queries (Tensor): (K, E).
+        keys (Tensor): (K, E), row i belongs to query i.
+        temperature (float): Divides the inner products.
+
+    Returns:
+        Tensor: (), mean over the queries; 0 for one row (it is certain) and for none.
+    """
+    logits = queries @ keys.T / temperature  # (K, K)
+    own = torch.arange(len(queries), device=queries.device)
+    return global_mean(F.cross_entropy(logits, own, reduction='sum'), len(queries))
+
+
 def _unit(vectors: Tensor) -> Tensor:
     return F.normalize(vectors.float(), dim=1)
