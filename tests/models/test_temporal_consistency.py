@@ -138,7 +138,7 @@ def seeded_model(**changes):
 
 @pytest.mark.parametrize('method, occupancy', [('temporal', False), ('temporal_occupancy', True)])
 def test_a_leaf_loads_the_next_sweep_just_before_augmentation_and_steps(method, occupancy, frames):
-    cfg = Config.fromfile(REPO / f'configs/pretrain/{method}_minkunet34_vits_100e_nuscenes.py')
+    cfg = Config.fromfile(REPO / f'configs/ablation/{method}_minkunet34_vits_100e_nuscenes.py')
     pipeline = cfg.train_dataloader.dataset.pipeline
     steps = [step.type for step in pipeline]
     assert steps[-3:] == ['LoadNextSweep', 'AugmentScan', 'PackDistillationInputs'] and steps[0] == 'LoadLiDARSweep'
