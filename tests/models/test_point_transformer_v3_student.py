@@ -1,4 +1,5 @@
 import copy
+import json
 from itertools import product
 from types import SimpleNamespace
 
@@ -133,10 +134,10 @@ def slow_student(student: PointTransformerV3Student, grid: VoxelGrid) -> torch.T
 
 
 def test_the_network_and_its_gradient_equal_a_slow_twin(student):
-    grid = make_grid([45, 5, 16])
+    grid = make_grid([30, 5, 8])
     grid.features.requires_grad_()
     found, expected = student(grid), slow_student(student, grid)
-    assert found.shape == (66, 32) and found.std() > 0.1
+    assert found.shape == (43, 32) and found.std() > 0.1
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     wanted = torch.randn_like(found)
     gradients = [torch.autograd.grad((out * wanted).sum(), grid.features)[0] for out in (found, expected)]
@@ -291,7 +292,9 @@ def test_under_autocast_the_sum_of_the_blocks_stays_in_float32(student):
 def test_saved_weights_give_the_same_features_and_another_size_is_refused(student, tmp_path):
     path = tmp_path / 'student.pth'
     torch.save(student.state_dict(), path)
-    loaded = MODELS.build(dict(type='PointTransformerV3Student', weights=str(path), **student.arguments)).eval()
+    arguments = json.loads(json.dumps(student.arguments))  # as an exported student's metadata keeps them
+    assert arguments == student.arguments
+    loaded = MODELS.build(dict(type='PointTransformerV3Student', weights=str(path), **arguments)).eval()
     grid = make_grid([60])
     assert torch.equal(loaded(grid), student(grid))
     with pytest.raises(InputError, match=r'of another shape(?s:.*)remedy: build the student'):
