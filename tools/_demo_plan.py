@@ -72,6 +72,7 @@ class DemoPlan:
         if self.kind != 'stand-in':
             weights = 'hub' if self.kind == 'dinov2' else shlex.quote(teacher)
             options = f'model.teacher.name={DINOV2} model.teacher.arch=None model.teacher.weights={weights}'
+            options += ' model.teacher.features=pre_norm'
             self.teacher_options = f' --cfg-options {options}'
 
     def stages(self) -> list[Stage]:

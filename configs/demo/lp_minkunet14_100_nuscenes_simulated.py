@@ -6,7 +6,9 @@ _base_ = [
 simulated = dict(
     data_root='{{$DEMO:work_dirs/demo}}/data/nuscenes/', data_prefix=dict(pts_semantic_mask='lidarseg/v1.0-mini'))
 
-model = dict(num_classes=16)
+# Half of all points are road, one of 1,400 is on a cone: by the inverse root of their share, or nine classes stay at 0.
+class_weight = [15.4, 21.3, 5.4, 3.6, 18.3, 20.9, 15.3, 37.8, 8.7, 10.8, 1.36, 8.1, 4.26, 6.8, 2.67, 3.54]
+model = dict(num_classes=16, losses=dict(ce=dict(class_weight=class_weight)))
 train_dataloader = dict(batch_size=2, num_workers=1, dataset=simulated)
 val_dataloader = dict(num_workers=1, dataset=simulated)
 test_dataloader = val_dataloader

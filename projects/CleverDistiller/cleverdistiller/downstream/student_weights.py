@@ -164,8 +164,13 @@ def _check_arguments(path: str, metadata: dict, student: nn.Module, options: Stu
         raise InputError(
             f'{path}, a student with {_listed(other)}, for one with {_listed({key: here[key] for key in other})}',
             'the same student',
-            '--cfg-options ' + ' '.join(f'{options.student}.{key}={value}' for key, value in other.items()),
+            '--cfg-options ' + ' '.join(f'{options.student}.{key}={_typed(value)}' for key, value in other.items()),
         )
+
+
+def _typed(value: object) -> str:
+    """As it is typed in a shell: lists without spaces."""
+    return ','.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _listed(arguments: dict) -> str:
