@@ -127,7 +127,7 @@ def test_the_tables_read_what_the_study_writes(place):
     record = StudyRecord.read(Path('out/study.json'))
     table = draw_study(record, read_cells(Path('out/cells'), record))['table.md']
     text = table if isinstance(table, str) else table.decode()
-    assert '| missing |' not in text and 'linear head' in text and '40.0' in text and 'imulated' in text
+    assert '| missing |' not in text and 'linear head' in text and '| 40 |' in text and 'SIMULATED' in text
 
 
 def test_what_is_done_is_not_done_again(place):
