@@ -7,6 +7,7 @@ from mmdet3d.registry import DATASETS, MODELS
 from mmengine.dataset import pseudo_collate
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.models.auxiliaries import Auxiliary
 from cleverdistiller.models.teachers import FrozenTeacher
 from cleverdistiller.ops.voxelize import parent_rows
 from conftest import small_dataset, small_model
@@ -199,3 +200,20 @@ def test_a_teacher_that_only_knows_patches_says_so():
     assert torch.equal(Patches().look(images).patches, images)
     with pytest.raises(InputError, match='class token'):
         Patches().look(images, class_token=True)
+
+
+def test_a_signal_of_one_s_own_as_the_docs_show_it(scans):
+    @MODELS.register_module(force=True)
+    class SmallFeatures(Auxiliary):
+        name = 'small_features'
+
+        def __init__(self, student_channels, teacher_channels, weight: float) -> None:
+            super().__init__()
+            self.weight = weight
+
+        def loss(self, student, teacher, inputs, distiller):
+            return dict(loss_small_features=self.weight * student['last'].square().mean())
+
+    model = build(dict(type='SmallFeatures', weight=0.5))
+    inputs, losses = step(model, scans)
+    torch.testing.assert_close(losses['loss_small_features'], 0.5 * (model.student(inputs.voxels) ** 2).mean())
