@@ -5,6 +5,7 @@ import os
 import sys
 import textwrap
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
@@ -14,11 +15,13 @@ from conftest import REPO
 sys.path.insert(0, str(REPO / 'tools'))
 
 import _stages
-import study
 from _stages import StageRunner
 from _study_plan import StudyPlan
 from cleverdistiller.errors import InputError
 from cleverdistiller.visualization.study_report import StudyRecord, draw_study, read_cells
+
+with mock.patch.dict(os.environ):  # it limits the threads of its process: not of the other tests' ones
+    import study
 
 # Tell who called; a transfer's number follows from its student's bytes and its seed.
 TRAIN = """
