@@ -1,4 +1,4 @@
 # The occupancy task, weighing 0.05, beside the teacher's last two blocks and its class token.
-_base_ = './two_blocks_token_minkunet14_standin_6e_simulated.py'
+_base_ = './two_blocks_token_occ001_minkunet14_standin_6e_simulated.py'
 
-model = dict(occupancy_head=dict(_delete_=True, type='ALSOOccupancyHead', weight=0.05, intensity_weight=1.0))
+model = dict(occupancy_head=dict(weight=0.05))

@@ -1,11 +1,4 @@
 # Control of two_blocks_...: both heads on the student's last stage.
-_base_ = './mlp_minkunet14_standin_6e_simulated.py'
+_base_ = './two_blocks_minkunet14_standin_6e_simulated.py'
 
-head = dict(type='MLPHead', num_layers=3, hidden_channels=256)
-model = dict(
-    distillation_loss=dict(weight=0.5),
-    auxiliaries=[
-        dict(
-            type='BlockMatching', block=-2, tap='last', projection_head=head,
-            distillation_loss=dict(type='L2FeatureLoss', weight=0.5))
-    ])
+model = dict(auxiliaries=[dict(_base_.model.auxiliaries[0], tap='last')])
