@@ -4,13 +4,13 @@ import torch.nn.functional as F
 from mmdet3d.registry import MODELS
 from torch import Tensor
 
-from cleverdistiller.models.auxiliaries.auxiliary import Auxiliary, width_of
-from cleverdistiller.models.teachers import TeacherHolder
-from cleverdistiller.structures import DistillationInputs, TeacherFeatures
+from cleverdistiller.models.auxiliaries.feature_matching import FeatureMatching
+from cleverdistiller.models.teachers import FrozenTeacher, TeacherHolder
+from cleverdistiller.structures import TeacherFeatures
 
 
 @MODELS.register_module()
-class AnotherTeacher(TeacherHolder, Auxiliary):
+class AnotherTeacher(TeacherHolder, FeatureMatching):
     """A second frozen teacher with a head of its own. Several are several of these.
 
     Its images are the loaded ones, resized (bilinear, antialiased) where it wants another size.
@@ -35,22 +35,12 @@ class AnotherTeacher(TeacherHolder, Auxiliary):
         tap: str = 'last',
         name: str = 'another_teacher',
     ) -> None:
-        super().__init__()
-        self.name, self.tap, self.student_taps = name, tap, (tap,)
+        teacher: FrozenTeacher = MODELS.build(teacher)
+        super().__init__(student_channels, teacher.embed_dim, projection_head, distillation_loss, tap, name)
         self.hold(teacher)
-        self.projection_head = MODELS.build(
-            dict(projection_head, in_channels=width_of(tap, student_channels), out_channels=self.teacher.embed_dim)
-        )
-        self.distillation_loss = MODELS.build(distillation_loss)
 
-    def loss(
-        self, student: Mapping[str, Tensor], teacher: TeacherFeatures, inputs: DistillationInputs, distiller
-    ) -> dict[str, Tensor]:
-        """See :meth:`Auxiliary.loss`."""
-        images = inputs.images
+    def patches(self, teacher: TeacherFeatures, images: Tensor) -> Tensor:
+        """See :meth:`FeatureMatching.patches`."""
         if images.shape[-2:] != self.teacher.image_size_hw:
             images = F.interpolate(images, self.teacher.image_size_hw, mode='bilinear', antialias=True)
-        q_point = self.projection_head(distiller.at_points(student[self.tap], inputs))  # (P, D)
-        q_pixel = distiller.at_pixels(self.teacher(images), inputs)  # (P, D)
-        loss = self.distillation_loss(q_point, q_pixel, inputs.pairs.image_index, len(images))
-        return {f'loss_{self.name}': loss}
+        return self.teacher(images)

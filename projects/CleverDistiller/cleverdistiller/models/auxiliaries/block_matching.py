@@ -3,12 +3,12 @@ from collections.abc import Mapping
 from mmdet3d.registry import MODELS
 from torch import Tensor
 
-from cleverdistiller.models.auxiliaries.auxiliary import Auxiliary, width_of
-from cleverdistiller.structures import DistillationInputs, TeacherFeatures
+from cleverdistiller.models.auxiliaries.feature_matching import FeatureMatching
+from cleverdistiller.structures import TeacherFeatures
 
 
 @MODELS.register_module()
-class BlockMatching(Auxiliary):
+class BlockMatching(FeatureMatching):
     """A further block of the teacher, matched by a head of its own, as HilDA matches the last two.
 
     HilDA averages over its blocks: ``weight=0.5`` here and in ``distillation_loss`` is its
@@ -38,19 +38,9 @@ class BlockMatching(Auxiliary):
         tap: str = 'stride_2',
         name: str = 'block',
     ) -> None:
-        super().__init__()
-        self.name, self.block, self.tap = name, block, tap
-        self.student_taps, self.teacher_blocks = (tap,), (block,)
-        self.projection_head = MODELS.build(
-            dict(projection_head, in_channels=width_of(tap, student_channels), out_channels=teacher_channels)
-        )
-        self.distillation_loss = MODELS.build(distillation_loss)
+        super().__init__(student_channels, teacher_channels, projection_head, distillation_loss, tap, name)
+        self.block, self.teacher_blocks = block, (block,)
 
-    def loss(
-        self, student: Mapping[str, Tensor], teacher: TeacherFeatures, inputs: DistillationInputs, distiller
-    ) -> dict[str, Tensor]:
-        """See :meth:`Auxiliary.loss`."""
-        q_point = self.projection_head(distiller.at_points(student[self.tap], inputs))  # (P, D)
-        q_pixel = distiller.at_pixels(teacher.blocks[self.block], inputs)  # (P, D)
-        loss = self.distillation_loss(q_point, q_pixel, inputs.pairs.image_index, len(inputs.images))
-        return {f'loss_{self.name}': loss}
+    def patches(self, teacher: TeacherFeatures, images: Tensor) -> Tensor:
+        """See :meth:`FeatureMatching.patches`."""
+        return teacher.blocks[self.block]

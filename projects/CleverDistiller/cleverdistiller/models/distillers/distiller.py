@@ -30,7 +30,7 @@ class Distiller(TeacherHolder, BaseModel, metaclass=ABCMeta):
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.student = MODELS.build(student)
-        self.hold(teacher)
+        self.hold(MODELS.build(teacher))
         self.align_corners = align_corners
 
     def forward(self, inputs: DistillationInputs, data_samples: list, mode: str = 'tensor'):

@@ -1,16 +1,13 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
-from types import ModuleType
 
 import torch
 from mmdet3d.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import load_strictly, read_student
-from cleverdistiller.ops.sparse_conv import load_backend, use_algorithm_for
+from cleverdistiller.models.students.sparse_student import SparseStudent
 from cleverdistiller.ops.voxelize import gather_rows, parent_rows
 from cleverdistiller.structures import VoxelGrid
 
@@ -44,7 +41,7 @@ VARIANTS = {
 
 
 @MODELS.register_module()
-class MinkUNetStudent(BaseModule):
+class MinkUNetStudent(SparseStudent):
     """MinkUNet, the sparse residual U-Net of Choy et al. (arXiv 1904.08755), without classifier.
 
     Stem, four strided stages, four inverse-convolution stages with skips by concatenation, ReLU after each
@@ -64,6 +61,8 @@ class MinkUNetStudent(BaseModule):
         InputError: If an option is unknown or the weights do not fit.
     """
 
+    told_apart_by = 'depth, width, variant and in_channels'
+
     def __init__(
         self,
         depth: int = 34,
@@ -74,13 +73,11 @@ class MinkUNetStudent(BaseModule):
         weights: str | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(backend, init_cfg)
         for option, value, known in (('depth', depth, BLOCKS), ('variant', variant, VARIANTS)):
             if value not in known:
                 raise InputError(f'student.{option}={value!r}', f'one of {sorted(known)}', 'correct the config')
         self.arguments = dict(depth=depth, width=width, variant=variant, in_channels=in_channels)
-        self._backend = backend
-        self._algorithm_device: str | None = None
         style = VARIANTS[variant]
         norm = partial(nn.BatchNorm1d, eps=style.norm_eps, momentum=style.norm_momentum)
         planes = [plane * width // 32 for plane in PLANES]
@@ -125,55 +122,9 @@ class MinkUNetStudent(BaseModule):
         if weights is not None:
             self.load_weights(weights)
 
-    @property
-    def _lib(self) -> ModuleType:
-        """Looked up rather than kept: an EMA deep-copies its model, and a Python module cannot be copied."""
-        return load_backend(self._backend).module
-
-    def load_weights(self, path: str) -> None:
-        """Load an exported student; any key or shape that differs is an error.
-
-        Args:
-            path (str): ``.pth`` or ``.safetensors``.
-
-        Raises:
-            InputError: If the file cannot be read safely or does not fit.
-        """
-        load_strictly(
-            self,
-            read_student(path),
-            path,
-            'build the student with the depth, width, variant and in_channels the file was made '
-            'with (its metadata names them)',
-            owner=f'MinkUNetStudent({self.arguments})',
-        )
-
-    def forward(self, voxels: VoxelGrid) -> Tensor:
-        """One feature a voxel.
-
-        Args:
-            voxels (VoxelGrid): M voxels.
-
-        Returns:
-            Tensor: (M, C), C = 96 at width 32, not negative.
-        """
-        return self.forward_taps(voxels, ('last',))['last']
-
     def forward_taps(self, voxels: VoxelGrid, taps: Collection[str]) -> dict[str, Tensor]:
-        """Features of several stages.
-
-        Args:
-            voxels (VoxelGrid): M voxels.
-            taps (Collection[str]): ``last``, the last stage; ``stride_2``, the one before, whose voxels are twice as
-                large: each voxel gets its parent's feature.
-
-        Returns:
-            dict[str, Tensor]: (M, C_tap) by tap, ``tap_channels`` wide.
-        """
-        device = voxels.features.device
-        if self._algorithm_device != device.type:
-            use_algorithm_for(self, device)
-            self._algorithm_device = device.type
+        """See :meth:`SparseStudent.forward_taps`; C = 96 at width 32, not negative."""
+        self._fit_to(voxels.features.device)
         # Whole cells at the deepest level: an odd size would lose its last plane in a strided convolution.
         shape = ((voxels.coords[:, 1:].amax(0) // 16 + 1) * 16).tolist()
         x = self._lib.SparseConvTensor(

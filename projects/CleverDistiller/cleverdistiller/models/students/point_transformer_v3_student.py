@@ -1,24 +1,21 @@
 from collections.abc import Collection, Sequence
 from itertools import islice, pairwise
-from types import ModuleType
 
 import numpy as np
 from mmdet3d.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import load_strictly, read_student
 from cleverdistiller.models.students._point_transformer_parts import NORM, Block, GridPooling, GridUnpooling
 from cleverdistiller.models.students._serialized_attention import SerializedLevel
+from cleverdistiller.models.students.sparse_student import SparseStudent
 from cleverdistiller.ops.serialization import CURVES
-from cleverdistiller.ops.sparse_conv import load_backend, use_algorithm_for
 from cleverdistiller.ops.voxelize import gather_rows
 from cleverdistiller.structures import VoxelGrid
 
 
 @MODELS.register_module()
-class PointTransformerV3Student(BaseModule):
+class PointTransformerV3Student(SparseStudent):
     """Point Transformer V3 (Wu et al., arXiv 2312.10035) as Pointcept's PT-v3m1 on nuScenes, without classifier.
 
     A U-Net over five levels of voxels, each of twice the size of the one before. In a block, voxels attend to the
@@ -52,6 +49,8 @@ class PointTransformerV3Student(BaseModule):
         InputError: If the options do not fit each other or the weights do not fit.
     """
 
+    told_apart_by = 'channels, depths and decoder_channels'
+
     def __init__(
         self,
         in_channels: int = 4,
@@ -68,7 +67,7 @@ class PointTransformerV3Student(BaseModule):
         weights: str | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(backend, init_cfg)
         _check_options(channels, depths, decoder_channels, decoder_depths, head_channels, curves)
         # Lists, as they come back from an exported student's JSON. Stochastic depth is the training's affair.
         self.arguments = dict(
@@ -83,8 +82,6 @@ class PointTransformerV3Student(BaseModule):
             curves=list(curves),
         )
         self.curves, self.patch_size = tuple(curves), patch_size
-        self._backend = backend
-        self._algorithm_device: str | None = None
         self.out_channels = decoder_channels[0]
         self.tap_channels = dict(zip(('last', 'stride_2'), decoder_channels))
 
@@ -117,61 +114,13 @@ class PointTransformerV3Student(BaseModule):
         if weights is not None:
             self.load_weights(weights)
 
-    @property
-    def _lib(self) -> ModuleType:
-        """Looked up rather than kept: an EMA deep-copies its model, and a Python module cannot be copied."""
-        return load_backend(self._backend).module
-
-    def load_weights(self, path: str) -> None:
-        """Load an exported student; any key or shape that differs is an error.
-
-        Args:
-            path (str): ``.pth`` or ``.safetensors``.
-
-        Raises:
-            InputError: If the file cannot be read safely or does not fit.
-        """
-        load_strictly(
-            self,
-            read_student(path),
-            path,
-            'build the student with the channels, depths and decoder_channels the file was made with (its metadata '
-            'names them)',
-            owner=f'PointTransformerV3Student({self.arguments})',
-        )
-
-    def forward(self, voxels: VoxelGrid) -> Tensor:
-        """One feature a voxel.
-
-        Args:
-            voxels (VoxelGrid): M voxels.
-
-        Returns:
-            Tensor: (M, C), C = 256 by default.
-
-        Raises:
-            InputError: If a feature is not finite or the grid is longer than 2^16 cells.
-        """
-        return self.forward_taps(voxels, ('last',))['last']
-
     def forward_taps(self, voxels: VoxelGrid, taps: Collection[str]) -> dict[str, Tensor]:
-        """Features of several stages.
-
-        Args:
-            voxels (VoxelGrid): M voxels.
-            taps (Collection[str]): ``last``, the last stage; ``stride_2``, the one before, whose voxels are twice as
-                large: each voxel gets its parent's feature.
-
-        Returns:
-            dict[str, Tensor]: (M, C_tap) by tap, ``tap_channels`` wide.
+        """See :meth:`SparseStudent.forward_taps`; C = 256 by default.
 
         Raises:
             InputError: If a feature is not finite or the grid is longer than 2^16 cells.
         """
-        device = voxels.features.device
-        if self._algorithm_device != device.type:
-            use_algorithm_for(self, device)
-            self._algorithm_device = device.type
+        self._fit_to(voxels.features.device)
         _check_finite(voxels)
         level = SerializedLevel.of(voxels.coords, self.curves, voxels.batch_size, self.patch_size, self.training)
         x = self._run(self.encoder_blocks[0], self.embedding(self._sparse(voxels.features, level)), level)

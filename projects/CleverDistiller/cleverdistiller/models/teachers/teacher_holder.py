@@ -1,4 +1,3 @@
-from mmdet3d.registry import MODELS
 from torch import nn
 
 from cleverdistiller.models.teachers.frozen_teacher import FrozenTeacher
@@ -9,13 +8,13 @@ class TeacherHolder(nn.Module):
 
     teacher: FrozenTeacher
 
-    def hold(self, teacher: dict) -> None:
-        """Build the teacher and keep it past nn.Module's registration.
+    def hold(self, teacher: FrozenTeacher) -> None:
+        """Keep the teacher past nn.Module's registration.
 
         Args:
-            teacher (dict): Config of a :class:`FrozenTeacher`.
+            teacher (FrozenTeacher): A built one.
         """
-        object.__setattr__(self, 'teacher', MODELS.build(teacher))
+        object.__setattr__(self, 'teacher', teacher)
 
     def _apply(self, fn, *args, **kwargs):
         """Move the teacher along (``.to``, ``.cuda``), though it is no submodule."""
