@@ -118,7 +118,7 @@ class StageRunner:
         with _Progress(stages) as progress, _ended_with(running):
             while waiting or running:
                 for stage in [stage for stage in waiting if all(name in self.records for name in stage.after)]:
-                    if stage.name not in fingerprints:
+                    if stage.name not in self.records and stage.name not in fingerprints:
                         fingerprints[stage.name] = self._fingerprint(stage)
                         self._take_record(stage, fingerprints[stage.name])
                     if stage.name in self.records:

@@ -196,7 +196,7 @@ class StudyPlan:
         results = json.loads(cell.stage.outputs[0].read_text())
         found = results.pop('made_from', {})
         steps = [stage for stage in (cell.pretraining, cell.stage) if stage is not None]
-        student = cell.pretraining.outputs[0] if cell.pretraining else self._student(cell.method, cell.seed)
+        student = self._student(cell.method, cell.seed)
         made_from = dict(
             commands=[f'python {stage.command}' for stage in steps],
             config_sha256={
@@ -254,12 +254,13 @@ class StudyPlan:
         return list(stages.values())
 
     def _pretraining(self, method: Method, seed: int, after: tuple[str, ...]) -> Stage:
-        work_dir = self.out / 'pretrain' / f'{method.name}_seed{seed}'
+        student = self._student(method, seed)
+        work_dir = student.parent
         return Stage(
             f'pretrain/{work_dir.name}',
             f'Pretrain: {method.label}, seed {seed}',
             self._train(method.config, work_dir, seed, method.options),
-            (work_dir / 'student.safetensors',),
+            (student,),
             method.expected_s,
             after,
             work_dir=work_dir,
