@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from mmengine.config import Config
 
 from _stages import Stage, StageRunner, read_config
 from _transfer_runs import student_key
@@ -27,7 +28,7 @@ class Before:
     """A command that the whole study needs first; with ``{seed}`` in its name, one for each seed.
 
     Args:
-        name (str): Unique.
+        name (str): Its key.
         command (str): As of :class:`Stage`.
         outputs (Sequence[str]): Files that it makes.
         after (Sequence[str]): Names of those that come before it.
@@ -77,7 +78,6 @@ class Task:
         rank (str | None): A pretraining config for ``tools/rankme.py``.
         options (Sequence[str]): ``KEY=VALUE`` for it.
         percent (float | None): Share of the labels.
-        methods (Sequence[str] | None): Those that it is done for; None for all.
         expected_s (float): About how long it takes.
     """
 
@@ -87,7 +87,6 @@ class Task:
     rank: str | None = None
     options: Sequence[str] = ()
     percent: float | None = None
-    methods: Sequence[str] | None = None
     expected_s: float = 600.0
 
 
@@ -132,7 +131,7 @@ class StudyPlan:
         said = _read(path)
         self.name, self.title, self.seeds = said['name'], said['title'], said['seeds']
         self.environment = {key: self._fill(value) for key, value in said.get('environment', {}).items()}
-        self.before = [_build(Before, entry, path) for entry in said.get('before', [])]
+        self.before = [_build(Before, dict(entry, name=name), path) for name, entry in said.get('before', {}).items()]
         self.methods = [_build(Method, entry, path) for entry in said['methods']]
         self.tasks = [_build(Task, entry, path) for entry in said['tasks']]
         self.orders = said.get('orders', [])
@@ -231,9 +230,8 @@ class StudyPlan:
                     pretraining = self._pretraining(method, seed, first)
                     stages.append(pretraining)
                 for task in self.tasks:
-                    if task.methods is None or method.name in task.methods:
-                        stage = self._measuring(task, method, seed, (pretraining.name,) if pretraining else first)
-                        cells.append(Cell(method, task, seed, stage, pretraining))
+                    stage = self._measuring(task, method, seed, (pretraining.name,) if pretraining else first)
+                    cells.append(Cell(method, task, seed, stage, pretraining))
         # Pretrainings first: they are the longest, and most waits for them.
         return stages + [cell.stage for cell in cells], cells
 
@@ -311,7 +309,7 @@ class StudyPlan:
     def _check(self, path: str) -> None:
         if not self.seeds or not all(isinstance(seed, int) for seed in self.seeds):
             raise InputError(f'{path} with seeds {self.seeds}', 'a list of whole numbers', 'correct it')
-        for kind, entries in (('methods', self.methods), ('tasks', self.tasks), ('before', self.before)):
+        for kind, entries in (('methods', self.methods), ('tasks', self.tasks)):
             names = [entry.name for entry in entries]
             if len(set(names)) < len(names):
                 raise InputError(f'{path}: {kind} named {names}', 'a name of its own for each', 'rename one')
@@ -327,19 +325,18 @@ class StudyPlan:
                 raise InputError(f'{path}, which names {config}', 'a config that is there', 'correct the path')
         known = {method.name for method in self.methods}
         named = [name for order in self.orders for name in order]
-        named += [name for task in self.tasks for name in task.methods or ()]
         if unknown := set(named) - known:
             raise InputError(f'{path}, which names {sorted(unknown)}', f'methods {sorted(known)}', 'correct the name')
 
 
 def _read(path: str) -> dict:
     try:
-        said = yaml.safe_load(Path(path).read_text())
+        said = Config.fromfile(path).to_dict()
     except OSError as error:
-        raise InputError(f'no study {path}', 'a YAML file', 'see configs/study') from error
+        raise InputError(f'no study {path} ({error})', 'a YAML file', 'see configs/study') from error
     except yaml.YAMLError as error:
         raise InputError(f'{path}, which is no YAML ({error})', 'a YAML file', 'correct it') from error
-    found = set(said) if isinstance(said, dict) else set()
+    found = set(said)
     if not set(NEEDED) <= found <= set(KNOWN):
         raise InputError(
             f'{path} with {sorted(map(str, found))}',

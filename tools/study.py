@@ -21,8 +21,9 @@ when the jobs have ended, and only what failed is handed over again. --only is w
 STUDY.yaml (configs/study has some): `name`, `title`, `seeds`; `methods`, each with `name`, `label` and the pretraining
 `config` and `options` (or an exported `student`; neither: random weights), and the `paper`'s numbers; `tasks`, each
 with `name`, `columns` and the `config` and `options` of a transfer (or `rank`: a pretraining config for
-tools/rankme.py); `orders` of methods that the table shall judge. `before` holds commands that come first,
-`environment` variables for the configs. `{out}` stands for DIR, `{seed}` for the seed.
+tools/rankme.py); `orders` of methods that the table shall judge. `before` holds commands that come first, by name,
+`environment` variables for the configs; `_base_` names another YAML file to start from, as in configs. `{out}` stands
+for DIR, `{seed}` for the seed.
 """
 
 import os

@@ -8,7 +8,6 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-import yaml
 
 from conftest import REPO
 
@@ -59,7 +58,7 @@ name: small
 title: A small study
 seeds: [0, 1]
 environment: {WIDTH: '{out}'}
-before: [{name: 'list/{seed}', command: 'tools/list.py {out}/{seed}', outputs: ['{out}/{seed}']}]
+before: {'list/{seed}': {command: 'tools/list.py {out}/{seed}', outputs: ['{out}/{seed}']}}
 methods:
   - {name: random, label: random weights}
   - {name: linear, label: linear head, config: configs/linear.py, options: [a=b c], paper: {lp: 40.0}}
@@ -251,8 +250,7 @@ def test_a_study_that_cannot_be_is_refused(place, change, message):
 def test_the_shipped_studies_can_be_planned(path, monkeypatch):
     monkeypatch.chdir(REPO)
     plan = StudyPlan(str(path.relative_to(REPO)), Path('work_dirs') / path.stem)
-    said = yaml.safe_load(path.read_text())
-    assert len(plan.cells) == len(said['seeds']) * len(said['methods']) * len(said['tasks'])
+    assert len(plan.cells) == len(plan.seeds) * len(plan.methods) * len(plan.tasks)
     names = [stage.name for stage in plan.stages]
     assert all(names.index(other) < names.index(stage.name) for stage in plan.stages for other in stage.after)
     assert all((REPO / config).is_file() for stage in plan.stages for config in stage.configs())
