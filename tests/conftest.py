@@ -3,6 +3,7 @@
 import os
 import pickle
 from pathlib import Path
+from unittest import mock
 
 import mmengine
 import numpy as np
@@ -21,6 +22,13 @@ CAMERAS = ('CAM_FRONT', 'CAM_BACK')
 @pytest.fixture(autouse=True, scope='session')
 def _mmdet3d_scope():
     init_default_scope('mmdet3d')
+
+
+@pytest.fixture(autouse=True)
+def _environment_stays():
+    """Tools limit the threads of their process, and the processes of the next tests would inherit that."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -81,8 +81,6 @@ def test_the_report_takes_what_is_told(plan, tmp_path):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
-        monkeypatch.setenv(name, '1')  # and put it back afterwards
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
