@@ -340,3 +340,11 @@ def test_a_refusal_leaves_nothing_behind(tmp_path, capsys):
     with pytest.raises(SystemExit):
         run_script(TOOL, tmp_path / 'nowhere')
     assert 'study.json, which is not a file' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('told', sorted((REPO / 'docs/results').rglob('study.json')), ids=lambda path: path.parent.name)
+def test_the_tables_in_the_docs_are_those_of_their_json_files(told):
+    record = StudyRecord.read(told)
+    files = draw_study(record, read_cells(told.parent / 'cells', record))
+    for name in ('table.md', 'table.tex', 'table.csv'):  # the pictures' bytes hang on fonts
+        assert (told.parent / name).read_bytes() == files[name], name
