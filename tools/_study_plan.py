@@ -274,9 +274,8 @@ class StudyPlan:
             command = f'tools/rankme.py {task.rank} {student or "random"} --out {measured} --cfg-options {options}'
             return Stage(name, title, command, (measured,), task.expected_s, after, reads)
         work_dir = self.out / task.name / f'{method.name}_seed{seed}'
-        options = list(task.options)
-        if student is not None:
-            options.append(f'{self._student_key(task)}={student}')
+        # Without a student, too: a transfer from random weights has to be asked for.
+        options = [*task.options, f'{self._student_key(task)}={student}']
         command = self._train(task.config, work_dir, seed, options)
         return Stage(
             name, title, command, (work_dir / 'val_results.json',), task.expected_s, after, reads, work_dir=work_dir

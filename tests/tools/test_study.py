@@ -36,8 +36,8 @@ work.mkdir(parents=True, exist_ok=True)
 if 'transfer' not in config:
     (work / 'student.safetensors').write_text(f'{config} {sorted(options.items())}')
 else:
-    student = options.get('model.student_weights')
-    told = (pathlib.Path(student).read_text() if student else 'random') + options['randomness.seed']
+    student = options['model.student_weights']  # as the real one, it must be told
+    told = ('random' if student == 'None' else pathlib.Path(student).read_text()) + options['randomness.seed']
     miou = int(hashlib.sha256(told.encode()).hexdigest()[:4], 16) / 65536
     made_from = dict(simulated=True)
     (work / 'val_results.json').write_text(json.dumps({'seg/miou': miou, 'nothing': None, 'made_from': made_from}))
