@@ -114,7 +114,7 @@ class CacheRecord:
             self.teacher,
             teacher,
             f'the cache {folder} of a teacher with',
-            f'run {TOOL} with this config, into another folder, or give the config those options',
+            f'run {TOOL} with this config, into another folder, or give the config that teacher',
         )
 
     def check_resumed(self, wanted: CacheRecord, folder: str | Path) -> None:
