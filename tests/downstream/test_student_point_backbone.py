@@ -11,8 +11,8 @@ from small_point_rcnn import STUDENT
 from torch import nn
 
 from cleverdistiller.downstream.student_weights import StudentOptions, transfer_student
-from cleverdistiller.engine.state_dict_hash import state_dict_hash
 from cleverdistiller.errors import InputError
+from cleverdistiller.ops.state_dict_hash import state_dict_hash
 
 OPTIONS = StudentOptions('model.backbone', 'model.backbone.student', 'model.backbone.voxel_size_m')
 

@@ -10,9 +10,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from safetensors.torch import save_file
 
-from cleverdistiller.engine.state_dict_hash import state_dict_hash
 from cleverdistiller.errors import InputError
 from cleverdistiller.models.students import MinkUNetStudent
+from cleverdistiller.ops.state_dict_hash import state_dict_hash
 from conftest import REPO
 
 K = 5
