@@ -13,7 +13,10 @@ CAMERAS = ('CAM_FRONT', 'CAM_FRONT_LEFT', 'CAM_BACK_LEFT', 'CAM_BACK', 'CAM_BACK
 
 
 def spinning_scan(seed: int, points: int) -> np.ndarray:
-    """(N, 4) float32, x, y, z in metres and intensity in 0..1, of 32 beams in a walled yard: dense near the sensor."""
+    """A sweep of 32 beams in a walled yard, (N, 4) float32: x, y, z in metres and intensity in 0..1.
+
+    A quarter of the points lies on the car, 0.1 to 2 m from the sensor, as in the real nuScenes keyframe.
+    """
     rng = np.random.default_rng(seed)
     azimuths = -(-points // BEAMS)
     elevation = np.deg2rad(np.linspace(-30.67, 10.67, BEAMS))[None]
@@ -29,6 +32,8 @@ def spinning_scan(seed: int, points: int) -> np.ndarray:
     to_x = np.where(ray[:, 0] > 0, walls_m[0], -walls_m[1]) / ray[:, 0]
     to_y = np.where(ray[:, 1] > 0, walls_m[2], -walls_m[3]) / ray[:, 1]
     distance_m = np.minimum(np.minimum(to_ground, to_x), to_y) + rng.normal(0, 0.02, len(ray))
+    on_car = rng.random(len(ray)) < 0.25
+    distance_m[on_car] = 0.1 * np.exp(3 * rng.random(on_car.sum()))
     scan = np.column_stack([ray * distance_m[:, None], rng.random(len(ray))]).astype(np.float32)
     return scan[:points]
 

@@ -31,7 +31,7 @@ def main() -> None:
                 start = time.perf_counter()
                 rank = rankme(features), matrix_rank(features)
                 seconds.append(time.perf_counter() - start)
-        assert rank[1] == channels and abs(rank[0] / channels - 1) < 0.01, 'random features fill their space'
+        assert rank[1] == channels and 0.9 * channels < rank[0] < 1.01 * channels, 'random features fill their space'
         found[channels] = dict(seconds=round(statistics.median(seconds), 3), peak_mib=round(peak.mib))
     print(
         json.dumps(dict(channels=found, points=args.points, torch=torch.__version__, threads=torch.get_num_threads()))
