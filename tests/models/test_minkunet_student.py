@@ -222,3 +222,19 @@ def test_a_deep_copy_is_independent_and_equal(student):
     assert torch.equal(twin(grid), student(grid))
     next(twin.parameters()).add_(1)
     assert not torch.equal(twin(grid), student(grid))
+
+
+def test_checkpointing_runs_the_blocks_twice_and_changes_no_number():
+    plain = make_student().train()
+    saving = copy.deepcopy(plain)
+    saving.checkpointing = True
+    grid, runs = make_grid(random_cells((20, 20, 4), 300)), []
+    saving.decoder[-1].register_forward_pre_hook(lambda *_: runs.append(1))
+    features = [student(grid) for student in (plain, saving)]
+    for each in features:
+        each.square().sum().backward()
+    assert len(runs) == 2 and torch.equal(*features)
+    for ours, theirs in zip(saving.parameters(), plain.parameters()):
+        assert torch.equal(ours.grad, theirs.grad)
+    for name, value in plain.state_dict().items():  # running statistics too
+        assert torch.equal(saving.state_dict()[name], value)

@@ -5,7 +5,7 @@ from mmdet3d.registry import MODELS
 from torch import Tensor
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.models.data_preprocessors.scan_data_preprocessor import ScanDataPreprocessor
+from cleverdistiller.models.data_preprocessors.scan_data_preprocessor import ScanDataPreprocessor, scan_of_points
 from cleverdistiller.ops.voxelize import voxelize
 from cleverdistiller.structures import DistillationInputs, OccupancyQueries, PointPixelPairs, TeacherFeatures
 
@@ -69,7 +69,7 @@ class DistillationDataPreprocessor(ScanDataPreprocessor):
         found = dict(temporal_pairs=torch.cat(pairs))
         if any(sizes):  # all scans may end their scenes
             points = torch.cat(self.cast_data(scans['next_points']))
-            cloud_index = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(points.device)
+            cloud_index = scan_of_points(sizes, points.device)
             found['next_voxels'] = voxelize(
                 points, cloud_index, len(sizes), self.voxel_size_m, random_representative=training
             )
@@ -83,4 +83,4 @@ class DistillationDataPreprocessor(ScanDataPreprocessor):
             return pairs
         speaks = torch.zeros(num_points, dtype=torch.bool, device=representative.device)
         speaks[representative] = True
-        return pairs.select(speaks[pairs.point_index])
+        return pairs.select(speaks[pairs.point_index].nonzero()[:, 0])  # of a mask, each column would look anew

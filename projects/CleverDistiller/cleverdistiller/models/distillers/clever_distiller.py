@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.models.distillers.distiller import Distiller
+from cleverdistiller.ops.voxelize import count_rows
 from cleverdistiller.structures import DistillationInputs, VoxelGrid
 
 
@@ -89,8 +90,8 @@ class CleverDistiller(Distiller):
         for auxiliary in self.auxiliaries:
             losses.update(auxiliary.loss(student, teacher, inputs, self))
         # Not optimised, only logged: views without a pair were skipped in Eq. 1.
-        losses['pairs'] = pairs.image_index.new_tensor(len(pairs)).float()
-        losses['empty_views'] = (torch.bincount(pairs.image_index, minlength=num_images) == 0).float().sum()
+        losses['pairs'] = torch.full((), float(len(pairs)), device=pairs.image_index.device)
+        losses['empty_views'] = (count_rows(pairs.image_index, num_images) == 0).float().sum()
         return losses
 
     def _student_features(self, voxels: VoxelGrid) -> dict[str, Tensor]:

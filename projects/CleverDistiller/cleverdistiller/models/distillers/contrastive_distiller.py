@@ -42,8 +42,8 @@ class ContrastiveDistiller(Distiller):
         queries, keys = self.contrast(features, image_embeddings, inputs)  # (K, E) each
         losses = dict(loss_distill=self.contrastive_loss(queries, keys))
         # Not optimised, only logged.
-        losses['pairs'] = queries.new_tensor(len(inputs.pairs))
-        losses['contrasted'] = queries.new_tensor(len(queries))
+        losses['pairs'] = queries.new_full((), len(inputs.pairs))
+        losses['contrasted'] = queries.new_full((), len(queries))
         return losses
 
     @abstractmethod
