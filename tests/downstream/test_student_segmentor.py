@@ -15,6 +15,8 @@ from cleverdistiller.errors import InputError
 from cleverdistiller.models.students import MinkUNetStudent
 from conftest import REPO
 
+pytestmark = pytest.mark.needs_sparse_conv
+
 K = 5
 STUDENT = dict(type='MinkUNetStudent', depth=14, width=16)
 
