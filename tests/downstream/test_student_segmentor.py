@@ -15,6 +15,8 @@ from cleverdistiller.models.students import MinkUNetStudent
 from cleverdistiller.ops.state_dict_hash import state_dict_hash
 from conftest import REPO
 
+pytestmark = pytest.mark.needs_sparse_conv
+
 K = 5
 STUDENT = dict(type='MinkUNetStudent', depth=14, width=16)
 
