@@ -4,19 +4,17 @@ python benchmarks/point_ops.py [--points 16384] [--centres 4096] [--rois 128] [-
 
 Two clouds of a front-facing LiDAR. Prints one JSON line: seconds of each operator (median; one call of the
 network's largest layer), those and the peak memory of the operators that compare all pairs, when they do so
-in blocks and at once, and mmcv's own CPU kernel for points in boxes. Each way runs in a process of its own,
-so that one's memory does not hide the other's.
+in blocks and at once, and mmcv's own CPU kernel for points in boxes.
 """
 
 import argparse
 import json
-import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
+from _peak_memory import peak_memory
 from mmcv.ops import points_in_boxes_cpu
 from torch import Tensor
 
@@ -68,19 +66,17 @@ def make_calls(points: int, centres: int, rois: int) -> dict[str, Callable[[], o
 COMPARES_ALL_PAIRS = ('ball_query', 'three_nn', 'points_in_boxes_all', 'roi_point_pool3d')
 
 
-def measure(name: str, at_once: int, repeats: int, sizes: dict[str, int]) -> dict[str, float]:
+def measure(call: Callable[[], object], at_once: int, repeats: int) -> dict[str, float]:
     """Median seconds of one operator after one call for warming up, and its peak memory above the inputs."""
-    call = make_calls(**sizes)[name]
-    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     point_ops.PAIRS_AT_ONCE = at_once
-    call()
+    with peak_memory() as peak:
+        call()
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - start)
-    peak_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) / 1024
-    return dict(seconds=round(statistics.median(seconds), 4), peak_mib=round(peak_mib))
+    return dict(seconds=round(statistics.median(seconds), 4), peak_mib=round(peak.mib))
 
 
 def main() -> None:
@@ -90,15 +86,12 @@ def main() -> None:
     parser.add_argument('--rois', type=int, default=128)
     parser.add_argument('--repeats', type=int, default=5)
     args = parser.parse_args()
-    sizes = dict(points=args.points, centres=args.centres, rois=args.rois)
     small = make_calls(points=512, centres=64, rois=4)
     assert torch.equal(small['points_in_boxes_all'](), small['points_in_boxes_mmcv_cpu']()), 'the two ways disagree'
-    with multiprocessing.get_context('spawn').Pool(1, maxtasksperchild=1) as pool:
-        blocks = {
-            name: pool.apply(measure, (name, point_ops.PAIRS_AT_ONCE, args.repeats, sizes))
-            for name in make_calls(**sizes)
-        }
-        whole = {name: pool.apply(measure, (name, 2**62, args.repeats, sizes)) for name in COMPARES_ALL_PAIRS}
+    calls = make_calls(args.points, args.centres, args.rois)
+    in_blocks = point_ops.PAIRS_AT_ONCE
+    blocks = {name: measure(call, in_blocks, args.repeats) for name, call in calls.items()}
+    whole = {name: measure(calls[name], 2**62, args.repeats) for name in COMPARES_ALL_PAIRS}
     print(
         json.dumps(
             dict(

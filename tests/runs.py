@@ -52,7 +52,7 @@ def write_config(folder: Path, frames: Path, epochs: int = 3, **changes) -> Path
 
 def run_script(script: Path, *arguments) -> None:
     """Run a tool in this process: importing spconv and mmdet3d anew costs 15 s."""
-    paths = [str(REPO / 'tools'), *sys.path]
+    paths = [str(script.parent), str(REPO / 'tools'), *sys.path]
     with mock.patch.object(sys, 'argv', [str(script), *map(str, arguments)]), mock.patch.object(sys, 'path', paths):
         runpy.run_path(str(script), run_name='__main__')
 

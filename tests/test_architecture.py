@@ -15,6 +15,7 @@ LEVELS = dict(
     seeding=0,
     structures=0,
     compat=1,
+    teacher_cache=1,
     ops=1,
     datasets=2,
     models=2,

@@ -74,6 +74,7 @@ def test_says_what_its_name_says(leaf):
     assert cfg.model.data_preprocessor.mix3d_prob == 0.8
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize(
     'leaf',
     [leaf for leaf in NUSCENES if ('_50e_' in leaf.name or 'ptv3' in leaf.name) and 'vitl' not in leaf.name],
@@ -97,6 +98,7 @@ def test_steps_on_a_cpu_at_reduced_size(leaf, frames_dir):
 
 
 # Those of TemporalConsistency want keyframes in order, and are stepped with its tests.
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('leaf', [leaf for leaf in ABLATIONS if not leaf.name.startswith('temporal')], ids=name_of)
 def test_an_ablation_steps_on_a_cpu_at_reduced_size(leaf, frames_dir):
     cfg = Config.fromfile(leaf)
@@ -177,6 +179,7 @@ def test_a_submission_or_test_pipeline_differs_from_training_only_where_it_must(
 STEPPED = [leaf for leaf in TRANSFER if 'demo' in leaf.parts or leaf.stem.split('_')[2] in ('1', '50')]
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('leaf', STEPPED, ids=name_of)
 def test_a_transfer_steps_and_predicts_on_a_cpu_at_reduced_size(leaf, tmp_path):
     cfg = Config.fromfile(leaf)
@@ -239,6 +242,8 @@ def detection_roots(tmp_path_factory) -> dict[str, Path]:
     return dict(kitti=kitti, waymo=waymo)
 
 
+@pytest.mark.needs_mmcv_ops
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('name', ['kitti', 'waymo'])
 @pytest.mark.parametrize('whole', [False, True], ids=['sampled', 'whole clouds'])
 def test_a_detector_steps_on_a_cpu_at_reduced_size(name, whole, detection_roots):

@@ -1,5 +1,6 @@
 """Two processes on half batches against one on the whole batch."""
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -10,6 +11,8 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from conftest import small_dataset, small_model
+
+pytestmark = pytest.mark.needs_sparse_conv
 
 
 def build_model() -> nn.Module:

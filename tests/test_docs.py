@@ -234,6 +234,7 @@ def test_checkpoints_are_those_that_a_config_writes(page):
                 assert int(epoch[1]) == Config.fromfile(configs[name]).train_cfg.max_epochs, file
 
 
+@pytest.mark.needs_sparse_conv
 def test_the_conversion_of_an_mmdet3d_minkunet_keeps_its_features(tmp_path, monkeypatch):
     [script] = [block for language, block in read(REPO / 'docs' / 'checkpoints.md').blocks if language == 'python']
     blocks = dict(encoder_blocks=[1] * 4, decoder_blocks=[1] * 4)

@@ -63,7 +63,7 @@ def test_a_file_that_would_run_code_is_refused_unopened(tmp_path):
     with pytest.raises(InputError, match='safetensors'):
         read_checkpoint(tmp_path / 'theirs.pth')
     assert not (tmp_path / 'sprung').exists()
-    torch.load(tmp_path / 'theirs.pth')  # the trap does spring where code may run
+    torch.load(tmp_path / 'theirs.pth', weights_only=False)  # the trap does spring where code may run
     assert (tmp_path / 'sprung').exists()
 
 

@@ -1,5 +1,9 @@
 """A tiny simulated Waymo root: TOP scans of 200 columns without pictures; frames 0 and 5 of six are labelled."""
 
+import pytest
+
+pytest.importorskip('waymo_open_dataset')
+
 from dataclasses import replace
 from pathlib import Path
 

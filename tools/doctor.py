@@ -7,24 +7,17 @@ import platform
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 
+from cleverdistiller.compat import missing_operators
 from cleverdistiller.errors import InputError
 from cleverdistiller.ops.sparse_conv import largest_error_against_dense, load_backend
 
-# Tested together; see requirements/reference.txt.
-REFERENCE = {
-    'torch': '2.1.2',
-    'mmengine': '0.10.7',
-    'mmcv': '2.1.0',
-    'mmdet': '3.2.0',
-    'mmdet3d': '1.4.0',
-    'timm': '1.0.31',
-    'numpy': '1.23.5',
-    'nuscenes-devkit': '1.2.0',
-    'safetensors': '0.8.0',
-}
+REQUIREMENTS = Path(__file__).parents[1] / 'requirements'
+STACK = 'modern' if sys.version_info >= (3, 12) else 'reference'
+PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmdet3d', 'timm', 'numpy', 'nuscenes-devkit', 'safetensors')
 EXACT = 1e-4
 
 
@@ -34,31 +27,54 @@ def report(state: str, what: str, remedy: str = '') -> bool:
     return state != 'FAIL'
 
 
-def check_packages() -> bool:
-    """Compare the installed versions with the reference environment."""
-    well = True
-    for name, wanted in REFERENCE.items():
+def pinned_versions() -> dict[str, str]:
+    """The versions that were tested together, by package."""
+    lines = (REQUIREMENTS / f'{STACK}.txt').read_text().splitlines()
+    return dict(line.split('==') for line in lines if '==' in line and not line.startswith('#'))
+
+
+def installed_version(name: str) -> str | None:
+    """Of a package, or of mmcv without operators in the place of mmcv; None where it is not installed."""
+    for each in (name, f'{name}-lite'):
         try:
-            found = version(name)
+            return version(each)
         except PackageNotFoundError:
+            continue
+    return None
+
+
+def check_packages() -> bool:
+    """Compare the installed versions with those of the stack for this Python."""
+    well = True
+    pinned = pinned_versions()
+    for name in PACKAGES:
+        wanted, found = pinned.get(name) or pinned[f'{name}-lite'], installed_version(name)
+        if found is None:
             well &= report('FAIL', f'{name} is not installed', f'make setup, or pip install {name}=={wanted}')
             continue
         same = found.split('+')[0] == wanted
-        report('ok' if same else 'note', f'{name} {found}' + ('' if same else f' (reference: {wanted})'))
+        report('ok' if same else 'note', f'{name} {found}' + ('' if same else f' ({STACK}: {wanted})'))
     return well
 
 
 def check_mmcv_operators() -> bool:
     """mmcv-lite has no compiled operators, and a build for another torch does not load."""
+    reason = missing_operators()
+    if reason is None:
+        return report('ok', "mmcv's compiled operators load")
     try:
-        import mmcv.ops  # noqa: F401
-    except ImportError as error:
+        version('mmcv')
+    except PackageNotFoundError:
         return report(
-            'FAIL',
-            f"mmcv's compiled operators do not load ({str(error).splitlines()[0]})",
-            'pip uninstall mmcv mmcv-lite; MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0',
+            'note',
+            'mmcv-lite, without compiled operators: pretraining and segmentation run, detection does not',
+            'tools/build_mmcv.py builds mmcv with them (docs/install.md)',
         )
-    return report('ok', "mmcv's compiled operators load")
+    return report(
+        'FAIL',
+        f"mmcv's compiled operators do not load ({reason})",
+        'build mmcv again for the installed torch: tools/build_mmcv.py, or make setup',
+    )
 
 
 def check_device() -> torch.device:

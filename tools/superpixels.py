@@ -13,13 +13,14 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
-from mmdet3d.registry import DATASETS, TRANSFORMS
+from mmdet3d.registry import TRANSFORMS
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
 import cleverdistiller  # noqa: F401  (fills the registries)
 from _packaged import clear_errors
+from _training_images import images_of
 from cleverdistiller.datasets.superpixel_cache import SuperpixelCache
 from cleverdistiller.errors import InputError
 
@@ -38,13 +39,6 @@ def cache_of(cfg: Config) -> SuperpixelCache:
             'give one of configs/pretrain/slidr_*.py',
         )
     return TRANSFORMS.build(steps[0]).cache
-
-
-def images_of(cfg: Config) -> list[str]:
-    """Paths of all camera images of a config's training set, each once."""
-    dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, pipeline=[]))
-    frames = (dataset.get_data_info(row)['images'] for row in range(len(dataset)))
-    return list(dict.fromkeys(camera['img_path'] for images in frames for camera in images.values()))
 
 
 def load_all(cache: SuperpixelCache, images: Sequence[str], workers: int) -> None:

@@ -18,6 +18,8 @@ from cleverdistiller.compat.mmcv import _HELD_BY, _TWINS
 from cleverdistiller.errors import InputError
 from cleverdistiller.ops import point_box_ops, point_ops
 
+pytestmark = pytest.mark.needs_mmcv_ops
+
 
 @pytest.fixture(scope='module', autouse=True)
 def patched():

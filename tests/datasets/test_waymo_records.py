@@ -1,10 +1,13 @@
 """Points and labels out of Waymo's records, against the simulator's truth and a loop over pixels."""
 
+import pytest
+
+pytest.importorskip('waymo_open_dataset')
+
 import math
 import zlib
 
 import numpy as np
-import pytest
 from waymo_open_dataset.dataset_pb2 import Frame, LaserName, MatrixFloat, MatrixInt32
 
 from cleverdistiller.datasets.waymo_records import (

@@ -11,8 +11,8 @@ from small_point_rcnn import STUDENT
 from torch import nn
 
 from cleverdistiller.downstream.student_weights import StudentOptions, transfer_student
-from cleverdistiller.engine.state_dict_hash import state_dict_hash
 from cleverdistiller.errors import InputError
+from cleverdistiller.ops.state_dict_hash import state_dict_hash
 
 OPTIONS = StudentOptions('model.backbone', 'model.backbone.student', 'model.backbone.voxel_size_m')
 
@@ -91,6 +91,7 @@ def test_the_representative_is_drawn_in_training_alone():
     assert torch.equal(first(points)['fp_features'], drawn(points)['fp_features'])
 
 
+@pytest.mark.needs_sparse_conv
 def test_whole_clouds_are_voxelised_and_their_first_points_answered():
     uneven = [clouds(1, 300)[0], clouds(1, 120)[0]]
     backbone = backbone_of().eval()
@@ -104,6 +105,7 @@ def test_whole_clouds_are_voxelised_and_their_first_points_answered():
     assert not torch.allclose(found['fp_features'], thinned['fp_features'], atol=1e-3)
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_frozen_student_is_left_as_it_was():
     backbone = backbone_of(frozen=True)
     backbone.train()  # as mmengine does at every epoch
@@ -117,6 +119,7 @@ def test_a_frozen_student_is_left_as_it_was():
     assert loose.student.stem[0].weight.grad.abs().sum() > 0
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
 def test_a_transfer_brings_the_whole_backbone_and_says_so(tmp_path, suffix):
     path, exported = write_student(tmp_path, suffix=suffix)
@@ -129,6 +132,7 @@ def test_a_transfer_brings_the_whole_backbone_and_says_so(tmp_path, suffix):
     assert f'{count} of {count} tensors loaded, 0 missing, 0 unexpected; 100.00% of the' in str(report)
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_missing_tensor_stops_the_run_unless_it_is_named(tmp_path):
     path, exported = write_student(tmp_path, drop=('stem.0.weight',))
     with pytest.raises(InputError, match=r'1 missing \(stem\.0\.weight\)(.|\n)*model\.backbone\.allow_missing'):
@@ -145,6 +149,7 @@ def test_a_missing_tensor_stops_the_run_unless_it_is_named(tmp_path):
     assert report.share == 1 - start.numel() / report.parameters
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_student_of_another_width_or_grid_is_one_clear_error(tmp_path):
     path, _ = write_student(tmp_path, width=32)
     with pytest.raises(InputError) as refused:
@@ -159,12 +164,14 @@ def test_a_student_of_another_width_or_grid_is_one_clear_error(tmp_path):
         backbone_of(student_weights='required').init_weights()
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_file_that_says_nothing_of_itself_is_compared_tensor_by_tensor(tmp_path):
     torch.save(MODELS.build(dict(STUDENT, width=32)).state_dict(), tmp_path / 'student.pth')
     with pytest.raises(InputError, match=r'stem\.0\.weight \(32, 3, 3, 3, 4\) instead of \(16, 3, 3, 3, 4\)'):
         backbone_of(student_weights=str(tmp_path / 'student.pth')).init_weights()
 
 
+@pytest.mark.needs_sparse_conv
 def test_student_and_heads_learn_at_their_own_rates():
     model = nn.ModuleDict(dict(backbone=backbone_of()))
     wrapper = build_optim_wrapper(

@@ -10,10 +10,12 @@ from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from safetensors.torch import save_file
 
-from cleverdistiller.engine.state_dict_hash import state_dict_hash
 from cleverdistiller.errors import InputError
 from cleverdistiller.models.students import MinkUNetStudent
+from cleverdistiller.ops.state_dict_hash import state_dict_hash
 from conftest import REPO
+
+pytestmark = pytest.mark.needs_sparse_conv
 
 K = 5
 STUDENT = dict(type='MinkUNetStudent', depth=14, width=16)

@@ -79,6 +79,7 @@ def empty_boxes(frame: dict) -> dict:
     return frame
 
 
+@pytest.mark.needs_mmcv_ops
 def test_no_point_in_a_box_gives_a_finite_loss():
     ours, stock = small_point_rcnn(), small_point_rcnn(changes=stock_heads('rpn'))
     found = losses(ours, empty_boxes(street(0)))
@@ -88,6 +89,7 @@ def test_no_point_in_a_box_gives_a_finite_loss():
     assert losses(stock, empty_boxes(street(0)))['rpn_semantic_loss'].isinf()
 
 
+@pytest.mark.needs_mmcv_ops
 def test_a_frame_without_objects_is_background():
     ours, stock = small_point_rcnn(), small_point_rcnn(changes=stock_heads('rpn'))
     found = losses(ours, without_objects(street(0)), street(1))
@@ -100,6 +102,7 @@ def test_a_frame_without_objects_is_background():
         losses(stock, without_objects(street(0)))
 
 
+@pytest.mark.needs_mmcv_ops
 def test_with_objects_the_losses_are_the_stock_ones():
     ours, stock = small_point_rcnn(), small_point_rcnn(changes=stock_heads('rpn'))
     stock.load_state_dict(ours.state_dict())
@@ -112,6 +115,7 @@ def test_with_objects_the_losses_are_the_stock_ones():
 # 4. The proposals' options
 
 
+@pytest.mark.needs_mmcv_ops
 @pytest.mark.parametrize(('path', 'read'), [(MINKUNET, 0.8), (STOCK, 0.85)])
 def test_training_reads_its_own_proposal_options(path, read):
     model = small_point_rcnn(path)
@@ -120,6 +124,7 @@ def test_training_reads_its_own_proposal_options(path, read):
     assert spied.call_args.kwargs['cfg'].nms_cfg.iou_thr == read
 
 
+@pytest.mark.needs_mmcv_ops
 def test_a_score_threshold_works_and_the_points_stay():
     ours, stock = small_point_rcnn().eval(), small_point_rcnn(changes=stock_heads('rpn')).eval()
     ((everything,), kept), (_, popped) = proposals_of(ours, street(0)), proposals_of(stock, street(0))
@@ -137,6 +142,7 @@ def test_a_score_threshold_works_and_the_points_stay():
 # 5. Boxes without points
 
 
+@pytest.mark.needs_mmcv_ops
 def test_proposals_are_the_stock_ones_without_a_search_for_points():
     ours, stock = small_point_rcnn().eval(), small_point_rcnn(changes=stock_heads('rpn')).eval()
     stock.load_state_dict(ours.state_dict())
@@ -218,6 +224,7 @@ def test_ground_truth_of_a_frame_without_objects_stacks_with_others():
 # 7. Batches at test time
 
 
+@pytest.mark.needs_mmcv_ops
 def test_a_batch_is_tested_as_its_frames_are_alone():
     every = {'test_cfg.rcnn.score_thr': 0.0}
     ours, stock = (small_point_rcnn(changes=every | heads).eval() for heads in ({}, stock_heads('roi')))
@@ -238,6 +245,7 @@ def test_a_batch_is_tested_as_its_frames_are_alone():
         stock.roi_head.predict(features, together, samples)
 
 
+@pytest.mark.needs_mmcv_ops
 def test_a_frame_without_proposals_has_no_detections():
     nothing = {'test_cfg.rpn.nms_cfg.score_thr': 1.1}
     ours, stock = (small_point_rcnn(changes=nothing | heads).eval() for heads in ({}, stock_heads('roi')))
@@ -251,6 +259,7 @@ def test_a_frame_without_proposals_has_no_detections():
 # 8. Building twice
 
 
+@pytest.mark.needs_mmcv_ops
 def test_the_backbone_builds_more_than_once():
     assert all(small_point_rcnn() for _ in range(2))
     stock = dict(type='MinkUNetBackbone', sparseconv_backend='spconv')
@@ -262,6 +271,7 @@ def test_the_backbone_builds_more_than_once():
 # 9. Sizes of proposals
 
 
+@pytest.mark.needs_mmcv_ops
 def test_a_wild_size_is_bounded_by_the_class_s_mean():
     ours, stock = small_point_rcnn().eval(), small_point_rcnn(changes=stock_heads('rpn')).eval()
     found = []
@@ -280,6 +290,7 @@ def test_a_wild_size_is_bounded_by_the_class_s_mean():
 # The whole
 
 
+@pytest.mark.needs_mmcv_ops
 @pytest.mark.parametrize(('path', 'steps'), [(MINKUNET, 40), (POINTNET2, 10)])
 def test_the_losses_fall_on_one_street(path, steps):
     model = small_point_rcnn(path)
@@ -295,6 +306,7 @@ def test_the_losses_fall_on_one_street(path, steps):
         assert len(boxes) > 10 and sum(boxes[-5:]) < 0.5 * sum(boxes[:5])
 
 
+@pytest.mark.needs_mmcv_ops
 def test_whole_clouds_go_through_the_backbone_and_sampled_points_through_the_heads():
     model = small_point_rcnn(changes={'num_points': 256})
     frames = street(0, points=700), street(1, points=512)
@@ -332,6 +344,7 @@ def tensors_left(changes: dict) -> int:
     return step() - before
 
 
+@pytest.mark.needs_mmcv_ops
 def test_a_training_step_leaves_nothing_behind():
     assert tensors_left({}) <= 0
     assert tensors_left(stock_heads('rpn')) > 20

@@ -6,6 +6,8 @@ from small_point_rcnn import batch, small_point_rcnn, street
 
 from cleverdistiller.errors import InputError
 
+pytestmark = pytest.mark.needs_mmcv_ops
+
 ALL_BOXES = {'test_cfg.rcnn.score_thr': 0.0, 'test_cfg.rcnn.nms_thr': 1.0}
 STOCK = {'roi_head.bbox_head.type': 'PointRCNNBboxHead'}
 

@@ -4,7 +4,7 @@ from small_segmentor import SmallSegmentor, make_runner
 from torch import nn
 
 from cleverdistiller.engine.hooks import FrozenBackboneHook
-from cleverdistiller.engine.state_dict_hash import state_dict_hash
+from cleverdistiller.ops.state_dict_hash import state_dict_hash
 
 
 def layer(**changes) -> nn.Module:

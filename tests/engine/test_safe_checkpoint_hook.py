@@ -1,9 +1,12 @@
+import pickle
 from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.hooks import CheckpointHook
 from mmengine.model import BaseModel, BaseTTAModel
 from mmengine.registry import MODEL_WRAPPERS
+from small_segmentor import SmallSegmentor, make_runner
 from torch import nn
 
 from cleverdistiller.engine.hooks import SafeCheckpointHook
@@ -46,6 +49,38 @@ def test_a_missing_checkpoint_is_named(tmp_path):
 def test_one_kept_checkpoint_is_refused():
     with pytest.raises(InputError, match='at least 2'):
         SafeCheckpointHook(max_keep_ckpts=1)
+
+
+@pytest.fixture
+def torch_loads_weights_only(monkeypatch):
+    """From torch 2.6 on, where mmengine reads a checkpoint without saying what it takes."""
+    stock = torch.load
+
+    def load(*args, weights_only=True, **kwargs):
+        return stock(*args, weights_only=weights_only, **kwargs)
+
+    monkeypatch.setattr(torch, 'load', load)
+
+
+def train(work_dir, epochs, **options):
+    torch.manual_seed(0)  # a resumed model takes its weights from the file, the others start alike
+    runner = make_runner(work_dir, SmallSegmentor(), dict(type='SeedHook'), epochs=epochs, **options)
+    runner.train()
+    return runner.model.state_dict()
+
+
+def test_a_run_resumes_where_torch_loads_weights_only(tmp_path, torch_loads_weights_only):
+    whole = train(tmp_path / 'whole', epochs=3)
+    train(tmp_path / 'cut', epochs=1)
+    resumed = train(tmp_path / 'cut', epochs=3, resume=True)
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+
+
+def test_what_mmengine_alone_saves_does_not(tmp_path, torch_loads_weights_only, monkeypatch):
+    monkeypatch.setattr(SafeCheckpointHook, 'before_save_checkpoint', CheckpointHook.before_save_checkpoint)
+    train(tmp_path, epochs=1)
+    with pytest.raises(pickle.UnpicklingError, match='HistoryBuffer'):
+        torch.load(tmp_path / 'epoch_1.pth')
 
 
 class _Views(BaseTTAModel):

@@ -52,7 +52,7 @@ def train(work_dir, workers=0, seed=7, resume=False, sampler='DefaultSampler', *
         train_dataloader=dict(dataset=frames, collate_fn=dict(type='default_collate'), **loader),
         train_cfg={'type': schedule.train_cfg.type, 'max_iters': 3 * FRAMES, **train_cfg},
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4), logger=None),
+        default_hooks=dict(checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=4), logger=None),
         custom_hooks=[dict(type='SeedHook')],
         default_scope='mmdet3d',
         randomness=dict(seed=seed),

@@ -162,6 +162,7 @@ def test_equals_the_definition(seed, count, overlap_set):
     assert ours['mean/3d/AP_R40/moderate'] == pytest.approx(mean, abs=1e-6)
 
 
+@pytest.mark.needs_mmcv_ops
 def test_equals_mmdet3d_s_evaluator(monkeypatch):
     def rotate_iou(boxes, others, criterion=-1):
         iou = box_iou_rotated(*(torch.from_numpy(b).float() for b in (boxes, others)), clockwise=False).numpy()

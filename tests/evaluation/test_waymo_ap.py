@@ -1,11 +1,14 @@
 """Waymo's AP: the official operator behind our arrays, and the metric around it."""
 
+import pytest
+
+pytest.importorskip('waymo_open_dataset')
+
 import math
 import pickle
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 from google.protobuf import text_format
 from mmdet3d.registry import METRICS

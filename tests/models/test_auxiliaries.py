@@ -63,6 +63,7 @@ def test_a_parent_is_the_voxel_of_twice_the_size():
     assert found.tolist() == [slow[b, x // 2, y // 2, z // 2] for b, x, y, z in coords.tolist()]
 
 
+@pytest.mark.needs_sparse_conv
 def test_the_stage_before_the_last_is_read_at_the_parent_voxel(scans):
     model = build().eval()
     voxels = model.data_preprocessor(pseudo_collate(scans), False)['inputs'].voxels
@@ -76,6 +77,7 @@ def test_the_stage_before_the_last_is_read_at_the_parent_voxel(scans):
     assert {tap: feature.shape[1] for tap, feature in taps.items()} == model.student.tap_channels
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('tap', ['stride_2', 'last'])
 def test_a_further_block_is_matched_as_the_last_one_is(scans, tap):
     model = build(dict(BLOCK, tap=tap))
@@ -92,6 +94,7 @@ def test_a_further_block_is_matched_as_the_last_one_is(scans, tap):
     assert torch.equal(losses['loss_block'], expected)
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('mix3d_prob', [0.0, 1.0])
 @pytest.mark.parametrize('points', ['all', 'paired'])
 def test_the_class_token_term_equals_a_loop_over_scans_points_and_cameras(scans, mix3d_prob, points):
@@ -121,11 +124,13 @@ def test_the_class_token_term_equals_a_loop_over_scans_points_and_cameras(scans,
         assert (ours - slow).abs().max() <= 1e-3 * slow.abs().max().clamp(min=1e-4)
 
 
+@pytest.mark.needs_sparse_conv
 def test_the_class_token_term_by_cosine_lies_between_its_bounds(scans):
     _, losses = step(build(dict(TOKEN, distance='cosine', weight=1.0)), scans)
     assert 0 < losses['loss_class_token'] < 2
 
 
+@pytest.mark.needs_sparse_conv
 def test_another_teacher_sees_the_images_at_its_own_size(scans):
     model = build(ANOTHER)
     inputs, losses = step(model, scans)
@@ -140,6 +145,7 @@ def test_another_teacher_sees_the_images_at_its_own_size(scans):
     assert torch.equal(losses['loss_another_teacher'], expected)
 
 
+@pytest.mark.needs_sparse_conv
 def test_another_teacher_is_nowhere_to_be_saved_or_optimised_and_moves_along():
     model = build(ANOTHER)
     assert not [name for name in model.state_dict() if 'teacher' in name or 'vit' in name]
@@ -149,6 +155,7 @@ def test_another_teacher_is_nowhere_to_be_saved_or_optimised_and_moves_along():
     assert model.auxiliaries[0].teacher.mean.dtype == torch.float64
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('auxiliary', [BLOCK, dict(BLOCK, tap='last'), TOKEN, ANOTHER], ids=lambda each: each['type'])
 def test_an_auxiliary_teaches_its_head_and_the_student_and_leaves_the_rest(scans, auxiliary):
     plain, model = build(), build(auxiliary)
@@ -166,6 +173,7 @@ def test_an_auxiliary_teaches_its_head_and_the_student_and_leaves_the_rest(scans
     assert all(p.grad is None for p in model.teacher.parameters())
 
 
+@pytest.mark.needs_sparse_conv
 def test_without_pairs_everything_is_zero_and_finite(scans):
     model = build(BLOCK, dict(TOKEN, points='paired'), ANOTHER)
     blind = [
@@ -177,6 +185,7 @@ def test_without_pairs_everything_is_zero_and_finite(scans):
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize(
     ('auxiliaries', 'message'),
     [
@@ -202,6 +211,7 @@ def test_a_teacher_that_only_knows_patches_says_so():
         Patches().look(images, class_token=True)
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_signal_of_one_s_own_as_the_docs_show_it(scans):
     @MODELS.register_module(force=True)
     class SmallFeatures(Auxiliary):

@@ -11,6 +11,8 @@ from mmengine.optim import build_optim_wrapper
 from cleverdistiller.structures import PointPixelPairs
 from conftest import small_dataset, small_model
 
+pytestmark = pytest.mark.needs_sparse_conv
+
 
 @pytest.fixture(scope='module')
 def scans(frames_dir) -> list[dict]:

@@ -97,6 +97,7 @@ def slow_slidr(model, inputs: DistillationInputs):
     return slow_info_nce(queries, keys, 0.07)
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('align_corners', [True, False])
 @pytest.mark.parametrize('method, slow', [('PPKT', slow_ppkt), ('SLidR', slow_slidr)])
 def test_value_and_gradients_equal_the_definition(scans, method, slow, align_corners):
@@ -144,6 +145,7 @@ def test_info_nce_is_computed_in_float32():
     assert found.dtype == torch.float32 and torch.equal(found, InfoNCELoss()(queries, keys))
 
 
+@pytest.mark.needs_sparse_conv
 def test_ppkt_draws_pairs_anew_and_none_twice(scans, monkeypatch):
     model = distiller('PPKT', num_pairs=40)
     batch = model.data_preprocessor(pseudo_collate(scans), True)
@@ -164,6 +166,7 @@ def test_ppkt_draws_pairs_anew_and_none_twice(scans, monkeypatch):
     assert all(one != other for one, other in combinations(drawn, 2))
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('method', METHODS)
 def test_only_the_loss_is_optimised_and_everything_learns(scans, method):
     model = distiller(method)
@@ -176,6 +179,7 @@ def test_only_the_loss_is_optimised_and_everything_learns(scans, method):
     assert not [name for name in model.state_dict() if 'teacher' in name]
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('method', METHODS)
 def test_the_same_step_twice_gives_the_same_bits(scans, method):
     def gradients():
@@ -187,6 +191,7 @@ def test_the_same_step_twice_gives_the_same_bits(scans, method):
     assert all(torch.equal(first, second) for first, second in zip(gradients(), gradients()))
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('method', METHODS)
 def test_frames_no_camera_sees_are_finite(scans, method):
     model = distiller(method)
@@ -200,6 +205,7 @@ def test_frames_no_camera_sees_are_finite(scans, method):
     assert losses['loss_distill'] > 0 and all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
+@pytest.mark.needs_sparse_conv
 def test_bad_input_is_refused(scans):
     with pytest.raises(InputError, match='num_pairs=0'):
         distiller('PPKT', num_pairs=0)
@@ -234,6 +240,7 @@ def test_the_configs_are_those_of_the_other_methods_but_for_the_method(method, e
         assert len(steps) == len(theirs) and ours.model.num_pairs == 4096
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('method', METHODS)
 def test_a_config_steps_on_a_cpu_at_reduced_size(scans, method):
     cfg = Config.fromfile(REPO / 'configs' / 'pretrain' / f'{method.lower()}_minkunet34_vits_50e_nuscenes.py')

@@ -94,6 +94,7 @@ def dense_twin(student: MinkUNetStudent, grid: VoxelGrid, size: int) -> torch.Te
     return dense[batch, :, x, y, z]
 
 
+@pytest.mark.needs_sparse_conv
 @torch.no_grad()
 def test_the_network_equals_its_dense_twin(student):
     grid = make_grid(torch.cat([random_cells((17, 5, 9), 250), random_cells((3, 19, 20), 250, batch=1)]))
@@ -102,6 +103,7 @@ def test_the_network_equals_its_dense_twin(student):
     torch.testing.assert_close(found, dense_twin(student, grid, 32), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize(
     'variant, millions, eps, momentum', [('pointcept', 39.15, 1e-3, 0.01), ('mmdet3d', 37.87, 1e-5, 0.1)]
 )
@@ -113,6 +115,7 @@ def test_minkunet34_has_the_published_size(variant, millions, eps, momentum):
     assert {(layer.eps, layer.momentum) for layer in norms} == {(eps, momentum)}
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('depth, blocks', [(14, 8), (18, 16)])
 @pytest.mark.parametrize('variant, stem', [('pointcept', 1), ('mmdet3d', 2)])
 def test_shallower_students_give_96_features_that_are_not_negative(depth, blocks, variant, stem):
@@ -123,6 +126,7 @@ def test_shallower_students_give_96_features_that_are_not_negative(depth, blocks
     assert found.shape == (40, 96) and (found >= 0).all() and found.any()
 
 
+@pytest.mark.needs_sparse_conv
 def test_width_16_halves_every_channel():
     wide, narrow = (MinkUNetStudent(14, width).state_dict() for width in (32, 16))
     assert wide.keys() == narrow.keys()
@@ -131,6 +135,7 @@ def test_width_16_halves_every_channel():
         assert list(narrow[name].shape) == halved, name
 
 
+@pytest.mark.needs_sparse_conv
 def test_weights_lie_as_out_kernel_in():
     shapes = {name: tuple(p.shape) for name, p in MinkUNetStudent(14).named_parameters() if p.dim() == 5}
     assert shapes['stem.0.weight'] == (32, 5, 5, 5, 4)
@@ -139,6 +144,7 @@ def test_weights_lie_as_out_kernel_in():
     assert shapes['decoder.1.0.conv1.weight'] == (128, 3, 3, 3, 128 + 64)
 
 
+@pytest.mark.needs_sparse_conv
 @torch.no_grad()
 def test_permuted_voxels_permute_the_output(student):
     grid = make_grid(random_cells((11, 7, 13), 300))
@@ -148,6 +154,7 @@ def test_permuted_voxels_permute_the_output(student):
     torch.testing.assert_close(student(permuted), student(grid)[order], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.needs_sparse_conv
 @torch.no_grad()
 def test_a_batch_of_two_equals_each_alone(student):
     both = make_grid(torch.cat([random_cells((9, 21, 5), 200), random_cells((18, 4, 6), 150, batch=1)]))
@@ -159,6 +166,7 @@ def test_a_batch_of_two_equals_each_alone(student):
         torch.testing.assert_close(found[rows], alone, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('extent', [(17, 5, 33), (1, 1, 3), (31, 15, 7), (16, 16, 16)])
 def test_no_extent_loses_a_voxel_at_any_level(student, extent):
     count = min(120, extent[0] * extent[1] * extent[2])
@@ -176,6 +184,7 @@ def test_no_extent_loses_a_voxel_at_any_level(student, extent):
     assert gradient.isfinite().all() and gradient.any(1).all()
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('form', ['student.pth', 'student.safetensors', 'epoch_1.pth', 'bare.pth'])
 @torch.no_grad()
 def test_saved_weights_give_the_same_features(student, tmp_path, form):
@@ -194,6 +203,7 @@ def test_saved_weights_give_the_same_features(student, tmp_path, form):
     assert torch.equal(loaded(grid), student(grid))
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize(
     'options, message',
     [
@@ -215,6 +225,7 @@ def test_unknown_options_are_refused(options):
         MinkUNetStudent(**options)
 
 
+@pytest.mark.needs_sparse_conv
 @torch.no_grad()
 def test_a_deep_copy_is_independent_and_equal(student):
     grid = make_grid(random_cells((9, 9, 9), 200))
@@ -222,3 +233,19 @@ def test_a_deep_copy_is_independent_and_equal(student):
     assert torch.equal(twin(grid), student(grid))
     next(twin.parameters()).add_(1)
     assert not torch.equal(twin(grid), student(grid))
+
+
+def test_checkpointing_runs_the_blocks_twice_and_changes_no_number():
+    plain = make_student().train()
+    saving = copy.deepcopy(plain)
+    saving.checkpointing = True
+    grid, runs = make_grid(random_cells((20, 20, 4), 300)), []
+    saving.decoder[-1].register_forward_pre_hook(lambda *_: runs.append(1))
+    features = [student(grid) for student in (plain, saving)]
+    for each in features:
+        each.square().sum().backward()
+    assert len(runs) == 2 and torch.equal(*features)
+    for ours, theirs in zip(saving.parameters(), plain.parameters()):
+        assert torch.equal(ours.grad, theirs.grad)
+    for name, value in plain.state_dict().items():  # running statistics too
+        assert torch.equal(saving.state_dict()[name], value)

@@ -133,6 +133,7 @@ def slow_student(student: PointTransformerV3Student, grid: VoxelGrid) -> torch.T
     return rows
 
 
+@pytest.mark.needs_sparse_conv
 def test_the_network_and_its_gradient_equal_a_slow_twin(student):
     grid = make_grid([30, 5, 8])
     grid.features.requires_grad_()
@@ -171,6 +172,7 @@ def test_pooling_takes_the_largest_child_and_gives_it_the_gradient():
     assert features.grad.tolist() == [[0, 1, 1], [1, 1, 1], [1, 0, 0]]
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize(
     'decoder_channels, millions',
     [((64, 64, 128, 256), 46.16), ((256, 256, 256, 256), 60.13), ((256, 64, 128, 256), 51.10)],
@@ -184,6 +186,7 @@ def test_it_has_the_published_size(decoder_channels, millions):
     assert len(norms) == 1 + 4 + 8 and {(layer.eps, layer.momentum) for layer in norms} == {(1e-3, 0.01)}
 
 
+@pytest.mark.needs_sparse_conv
 def test_the_default_is_the_wide_decoder_with_heads_of_16_channels():
     with torch.device('meta'):
         student = PointTransformerV3Student()
@@ -196,6 +199,7 @@ def test_the_default_is_the_wide_decoder_with_heads_of_16_channels():
     assert rates[14:] == pytest.approx([0.3 * i / 7 for i in reversed(range(8))])
 
 
+@pytest.mark.needs_sparse_conv
 @torch.no_grad()
 def test_in_eval_neither_the_order_of_rows_nor_other_clouds_matter(student):
     grid = make_grid([90, 30, 11], extent=9)
@@ -220,6 +224,7 @@ def one_step(student: PointTransformerV3Student, grid: VoxelGrid) -> list[torch.
     return [out.detach(), *(parameter.grad.clone() for parameter in student.parameters())]
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_training_step_is_finite_reaches_every_parameter_and_repeats_bit_for_bit():
     student, grid = make_student().train(), make_grid([300, 200], extent=9)
     first, second = one_step(copy.deepcopy(student), grid), one_step(student, grid)
@@ -228,6 +233,7 @@ def test_a_training_step_is_finite_reaches_every_parameter_and_repeats_bit_for_b
     assert all(map(torch.equal, first, second))
 
 
+@pytest.mark.needs_sparse_conv
 @torch.no_grad()
 def test_training_draws_which_curve_comes_first_and_eval_does_not():
     student, grid = make_student(drop_path=0.0), make_grid([120], extent=9)
@@ -237,6 +243,7 @@ def test_training_draws_which_curve_comes_first_and_eval_does_not():
     assert len({student(grid).sum().item() for _ in range(6)}) > 1
 
 
+@pytest.mark.needs_sparse_conv
 @torch.no_grad()
 def test_the_tap_before_the_last_gives_children_of_one_parent_the_same(student):
     grid = make_grid([100, 60], extent=7)
@@ -263,6 +270,7 @@ class HalfConvolution(nn.Module):
         return x.replace_feature(x.features.bfloat16())
 
 
+@pytest.mark.needs_sparse_conv
 @torch.no_grad()
 def test_under_autocast_the_sum_of_the_blocks_stays_in_float32(student):
     library = SimpleNamespace(SubMConv3d=HalfConvolution)
@@ -288,6 +296,7 @@ def test_under_autocast_the_sum_of_the_blocks_stays_in_float32(student):
         assert 0 < (one - other).norm() < 0.03 * one.norm()
 
 
+@pytest.mark.needs_sparse_conv
 @torch.no_grad()
 def test_saved_weights_give_the_same_features_and_another_size_is_refused(student, tmp_path):
     path = tmp_path / 'student.pth'
@@ -321,6 +330,7 @@ def test_options_that_do_not_fit_are_refused(options, message):
         PointTransformerV3Student(**{**SMALL, **options})
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_grid_that_is_too_long_is_refused(student):
     grid = make_grid([30])
     grid.coords[3, 1] = 2**16
@@ -328,6 +338,7 @@ def test_a_grid_that_is_too_long_is_refused(student):
         student(grid)
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('bad', [float('nan'), -float('inf')])
 def test_points_that_are_nowhere_are_refused(student, bad):
     points = torch.rand(30, 4)
@@ -337,6 +348,7 @@ def test_points_that_are_nowhere_are_refused(student, bad):
         student(grid)
 
 
+@pytest.mark.needs_sparse_conv
 def test_the_schedule_lets_blocks_learn_at_a_tenth_of_the_rate():
     cfg = Config.fromfile(REPO / 'configs/_base_/schedules/onecycle_ptv3_100e.py')
     model = nn.ModuleDict(dict(student=make_student(), decode_head=nn.Linear(2, 2)))

@@ -107,6 +107,7 @@ def test_a_batch_without_next_frames_is_refused(scans, linear_distiller):
         auxiliary().loss({}, None, prepare(packed), linear_distiller)
 
 
+@pytest.mark.needs_sparse_conv
 def test_it_adds_its_weighted_loss_to_the_distiller_s_and_no_parameter(scans):
     plain, model = (seeded_model(auxiliaries=auxiliaries) for auxiliaries in ([], [dict(type='TemporalConsistency')]))
     assert model.state_dict().keys() == plain.state_dict().keys()
@@ -121,6 +122,7 @@ def test_it_adds_its_weighted_loss_to_the_distiller_s_and_no_parameter(scans):
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_step_gives_the_same_bits_again(scans):
     gradients = []
     for _ in range(2):
@@ -136,6 +138,7 @@ def seeded_model(**changes):
     return MODELS.build(small_model(**changes))
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('method, occupancy', [('temporal', False), ('temporal_occupancy', True)])
 def test_a_leaf_loads_the_next_sweep_just_before_augmentation_and_steps(method, occupancy, frames):
     cfg = Config.fromfile(REPO / f'configs/ablation/{method}_minkunet34_vits_100e_nuscenes.py')

@@ -45,6 +45,7 @@ def test_strided_pairs_equal_a_loop(coords):
         assert rows(pairs, count, tap) == expected
 
 
+@pytest.mark.needs_sparse_conv
 def test_other_convolutions_on_such_a_grid_are_refused(coords):
     lib = load_backend().module
     conv = lib.SparseConv3d(4, 4, 3, stride=2, padding=1, algo=lib.ConvAlgo.Native)

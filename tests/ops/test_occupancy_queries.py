@@ -103,12 +103,42 @@ def test_a_cap_keeps_each_query_s_smaller_number_of_its_own_points():
     queries[7] = 100.0
     everything = brute_force(queries, points, 1.0)
     all_counts = np.bincount([q for q, _ in everything], minlength=40)
-    assert all_counts.min() == 0 and 0 < (all_counts > 26).sum() < 40  # more than 2 * 5 + 16 are thinned out first
+    assert all_counts.min() == 0 and 0 < (all_counts > 5).sum() < 40
     query, point = radius_pairs(queries, points, 1.0, max_points=5)
     pairs = list(zip(query.tolist(), point.tolist()))
     assert len(pairs) == len(set(pairs)) and set(pairs) <= everything
     assert np.bincount(query, minlength=40).tolist() == np.minimum(all_counts, 5).tolist()
     assert (query.diff() >= 0).all()
+
+
+def crowd(near: int, around: int) -> torch.Tensor:
+    """Points within a metre of the origin, then others in the cells about it that lie farther off."""
+    directions = torch.nn.functional.normalize(torch.randn(near + around, 3), dim=1)
+    distance_m = torch.cat([torch.rand(near) * 0.9, 1.01 + torch.rand(around) * 0.3])
+    return directions * distance_m[:, None]
+
+
+@pytest.mark.parametrize('near, around', [(40, 10), (60, 600), (4, 700), (3, 700), (0, 700)])
+def test_a_cap_of_four_among_a_crowd_draws_four_of_the_near_ones_uniformly(near, around):
+    """All are looked at, or enough are drawn, or too few are and then all: 32 draws of 660 find four of 60 or not."""
+    points, runs, kept = crowd(near, around), 500, min(4, near)
+    queries = torch.zeros(2, 3)
+    counts, of_first_half, shared = np.zeros(near + around), [], 0
+    for _ in range(runs):
+        query, point = radius_pairs(queries, points, 1.0, max_points=4)
+        first, second = (set(point[query == q].tolist()) for q in (0, 1))
+        assert len(query) == 2 * kept and len(first) == len(second) == kept
+        np.add.at(counts, point.numpy(), 1)
+        of_first_half += [sum(p < near // 2 for p in each) for each in (first, second)]
+        shared += len(first & second)
+    assert counts[near:].sum() == 0
+    if near > 4:
+        expected = 2 * runs * 4 / near
+        assert abs(counts[:near] - expected).max() < 5 * expected**0.5
+        # Drawn without replacement, and one query's points say nothing about the other's.
+        variance = 4 * 0.5 * 0.5 * (near - 4) / (near - 1)
+        assert abs(np.var(of_first_half) / variance - 1) < 0.25
+        assert abs(shared - runs * 16 / near) < 5 * (runs * 16 / near) ** 0.5
 
 
 def test_a_cap_above_the_count_keeps_all():

@@ -96,6 +96,19 @@ def test_depth_limit_is_strict(depth_m, kept):
     assert bool(pair_at(80, 45, depth_m)) == kept
 
 
+def test_nothing_behind_a_camera_is_seen_whatever_the_limit():
+    behind = torch.tensor([[0.0, 0, -4]])
+    found, _, _ = pair_points_with_pixels(
+        behind,
+        torch.eye(4)[None],
+        torch.tensor([[[64.0, 0, 80], [0, 64, 45], [0, 0, 1]]]),
+        torch.tensor([[90, 160]]),
+        (90, 160),
+        min_depth_m=-9.0,
+    )
+    assert len(found) == 0
+
+
 def test_scaled_not_rounded_to_the_network_input():
     assert pair_at(10.25, 20.5, 4.0, (45, 320)) == [[20.5, 10.25]]
 

@@ -41,6 +41,7 @@ def assert_same_with_gradients(found, expected, inputs):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('kernel', [3, 5])
 def test_submanifold_equals_masked_dense_convolution(lib, kernel):
     features, coords = random_cloud()
@@ -52,6 +53,7 @@ def test_submanifold_equals_masked_dense_convolution(lib, kernel):
     assert_same_with_gradients(found, at(dense, coords), (features, conv.weight))
 
 
+@pytest.mark.needs_sparse_conv
 def test_strided_and_inverse_equal_dense_convolution_and_its_transpose(lib):
     features, coords = random_cloud()
     down = lib.SparseConv3d(4, 6, 2, stride=2, bias=False, indice_key='d')
@@ -68,6 +70,7 @@ def test_strided_and_inverse_equal_dense_convolution_and_its_transpose(lib):
     assert_same_with_gradients(fine.features, at(dense, fine.indices), (features, down.weight, up.weight))
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize(
     'offset, shape',
     [
@@ -106,6 +109,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.needs_sparse_conv
 def test_two_runs_with_two_threads_are_bitwise_the_same(lib, two_threads):
     coords = torch.unique(torch.randint(0, 40, (20000, 3)), dim=0)
     coords = torch.cat([torch.zeros(len(coords), 1), coords], 1).int().contiguous()
@@ -120,6 +124,7 @@ def test_two_runs_with_two_threads_are_bitwise_the_same(lib, two_threads):
     assert all(torch.equal(a, b) for a, b in zip(run(), run()))
 
 
+@pytest.mark.needs_sparse_conv
 def test_the_self_check_passes_here_and_sees_a_wrong_weight(monkeypatch):
     assert sparse_conv.largest_error_against_dense(load_backend(), torch.device('cpu')) < 1e-4
     monkeypatch.setattr(sparse_conv, 'dense_weight', lambda layer: layer.weight.permute(0, 4, 3, 2, 1))
@@ -148,6 +153,7 @@ def test_a_backend_that_cannot_be_had_comes_with_a_remedy(monkeypatch, name, ins
         load_backend.cache_clear()
 
 
+@pytest.mark.needs_sparse_conv
 def test_the_racy_cpu_only_build_is_refused(monkeypatch):
     monkeypatch.setattr('spconv.cppconstants.CPU_ONLY_BUILD', True)
     load_backend.cache_clear()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cleverdistiller.ops.voxelize import gather_rows, voxelize
+from cleverdistiller.ops.voxelize import count_rows, gather_rows, voxelize
 
 
 def slow_voxelize(points, cloud_index, voxel_size_m) -> dict:
@@ -52,3 +52,9 @@ def test_gathered_rows_have_plain_indexing_s_value_and_a_repeatable_gradient():
 
     torch.testing.assert_close(gradient(gather_rows(table, index)), gradient(table[index]), rtol=1e-4, atol=1e-4)
     assert torch.equal(gradient(gather_rows(table, index)), gradient(gather_rows(table, index)))
+
+
+def test_counted_rows_equal_a_loop():
+    index = torch.randint(4, (50,))
+    assert count_rows(index, 6).tolist() == [sum(i == row for i in index.tolist()) for row in range(6)]
+    assert count_rows(index[:0], 2).tolist() == [0, 0]

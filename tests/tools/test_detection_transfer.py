@@ -17,6 +17,8 @@ from conftest import REPO
 from kitti_root import ALL, write_kitti_root
 from runs import run_script, train
 
+pytestmark = pytest.mark.needs_sparse_conv
+
 TOOLS = REPO / 'tools'
 FRAMES = dict(train={f'{i:06}': ALL for i in range(4)}, val={f'{i:06}': ALL for i in range(4, 6)})
 

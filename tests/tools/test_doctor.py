@@ -15,11 +15,13 @@ def doctor(monkeypatch, capsys) -> tuple[bool, str]:
     return not left.value.code, capsys.readouterr().out
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_sound_machine_is_told_so(monkeypatch, capsys):
     well, text = doctor(monkeypatch, capsys)
     assert well and 'exact' in text and 'mmdet3d 1.4.0' in text and 'spconv (' in text
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_wrong_backend_is_found_by_comparison_with_dense_convolution(monkeypatch, capsys):
     monkeypatch.setattr(sparse_conv, 'largest_error_against_dense', lambda *_: 0.3)
     well, text = doctor(monkeypatch, capsys)

@@ -113,6 +113,7 @@ def numbers_of(path: Path) -> tuple[dict, dict]:
     return found, found.pop('made_from')
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_run_is_trained_and_tested_and_an_interrupted_one_ends_as_if_it_had_not_been(made, tmp_path, monkeypatch):
     commands = []
     monkeypatch.setattr(
@@ -143,6 +144,7 @@ def test_a_run_is_trained_and_tested_and_an_interrupted_one_ends_as_if_it_had_no
     assert numbers_of(tmp_path / 'few_label_runs.json')[0] == summary
 
 
+@pytest.mark.needs_sparse_conv
 def test_the_table_has_mean_and_deviation_of_both_starts_and_nothing_is_done_twice(made, tmp_path, started, capsys):
     options = ('--checkpoint', made / 'student.pth', '--against-random', '--seeds', 0, 1)
     run_tool(made, tmp_path, *options)
@@ -170,6 +172,7 @@ def test_the_table_has_mean_and_deviation_of_both_starts_and_nothing_is_done_twi
     assert 'patterns of seg/miou' in capsys.readouterr().err
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_failed_run_is_told_and_does_not_stop_the_others(made, tmp_path, started, capsys):
     write_list(made / 'strange.json', ['00/8'])
     with pytest.raises(SystemExit, match='1 of 2 runs failed'):
@@ -182,6 +185,7 @@ def test_a_failed_run_is_told_and_does_not_stop_the_others(made, tmp_path, start
     assert made_from['runs'] == dict(random=[str(tmp_path / 'random_second_seed0' / 'test_results.json')])
 
 
+@pytest.mark.needs_sparse_conv
 def test_each_run_s_config_says_what_it_is(made, tmp_path, started):
     run_tool(made, tmp_path, '--against-random', '--seeds', 1, '--cfg-options', 'model.num_classes=18', lists=('all',))
     cfg = Config.fromfile(tmp_path / 'random_all_seed1.py')
@@ -197,6 +201,7 @@ def refused(capsys, *arguments) -> str:
     return said
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize(
     'options, said',
     [
@@ -218,6 +223,7 @@ def test_what_cannot_end_in_a_table_is_refused_before_anything_starts(
     assert not started and not (tmp_path / 'runs').exists()
 
 
+@pytest.mark.needs_sparse_conv
 def test_lists_that_are_missing_or_of_several_percentages_are_refused(made, tmp_path, started, capsys):
     write_list(made / 'quarter.json', IDS[:1], percent='25')
     for name, said in (('none.json', 'none.json, which is not a file'), ('quarter.json', 'lists of 25, 50 %')):
@@ -227,6 +233,7 @@ def test_lists_that_are_missing_or_of_several_percentages_are_refused(made, tmp_
     assert not started
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_folder_with_other_runs_is_refused(made, tmp_path, started, capsys):
     (tmp_path / 'random_first_seed0.py').write_text('model = dict()')
     assert 'random_first_seed0.py, a run with other settings' in refused(capsys, made, tmp_path, '--against-random')

@@ -29,6 +29,7 @@ def test_pairs_are_drawn(tmp_path, frames_dir, capsys):
     assert 'remedy' in said and 'Traceback' not in said
 
 
+@pytest.mark.needs_sparse_conv
 def test_rankme_of_an_exported_student_needs_no_teacher(tmp_path, frames_dir, capsys):
     config = write_config(tmp_path, frames_dir)
     student = MODELS.build(Config.fromfile(config).model.student)
@@ -41,6 +42,7 @@ def test_rankme_of_an_exported_student_needs_no_teacher(tmp_path, frames_dir, ca
     assert 'of another shape' in refused(capsys, *arguments, 'model.student.width=32')
 
 
+@pytest.mark.needs_sparse_conv
 def test_rankme_of_random_weights_is_that_of_the_seed(tmp_path, frames_dir, capsys):
     config, out = write_config(tmp_path, frames_dir), tmp_path / 'random.json'
 

@@ -1,12 +1,15 @@
 """tools/prepare_waymo.py as a user calls it, on a tiny simulated root with boxes put around its points."""
 
+import pytest
+
+pytest.importorskip('waymo_open_dataset')
+
 import math
 import pickle
 import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 from waymo_open_dataset.label_pb2 import Label
 
 from cleverdistiller.datasets import WaymoDetectionDataset

@@ -1,10 +1,12 @@
 """tools/splits.py as a user calls it, and the lists that are published with the code."""
 
+import pytest
+
+pytest.importorskip('waymo_open_dataset')
+
 import json
 import pickle
 from pathlib import Path
-
-import pytest
 
 from cleverdistiller.datasets import SemanticKittiSegmentation, WaymoSegmentation
 from cleverdistiller.datasets.frame_list import FrameList

@@ -15,6 +15,8 @@ from cleverdistiller.fileio import read_checkpoint
 from conftest import write_frames
 from runs import start_training, train, write_config
 
+pytestmark = pytest.mark.needs_sparse_conv
+
 
 @pytest.fixture(scope='module')
 def config(tmp_path_factory, frames_dir) -> Path:

@@ -15,6 +15,8 @@ from conftest import REPO
 from labelled_scans import write_labelled_scans
 from runs import run_script, train
 
+pytestmark = pytest.mark.needs_sparse_conv
+
 TEST, VISUALIZE = REPO / 'tools' / 'test.py', REPO / 'tools' / 'visualize.py'
 
 

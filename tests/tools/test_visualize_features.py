@@ -9,6 +9,8 @@ from PIL import Image
 from conftest import REPO
 from runs import run_script, write_config
 
+pytestmark = pytest.mark.needs_sparse_conv
+
 VISUALIZE = REPO / 'tools' / 'visualize.py'
 
 

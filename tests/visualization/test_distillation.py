@@ -42,6 +42,7 @@ def train(cfg: Config, path, seed: int = 5):
     return model
 
 
+@pytest.mark.needs_sparse_conv
 def test_cosines_of_the_drawn_features_give_the_loss(cfg, tmp_path):
     trained = train(cfg, tmp_path / 'epoch_1.pth')
     frame, view = load_paired_frame(paired_dataset(cfg, 'train'), 1)
@@ -63,6 +64,7 @@ def test_cosines_of_the_drawn_features_give_the_loss(cfg, tmp_path):
     np.testing.assert_allclose(found.patch_features[1, 2, 3], direction, atol=1e-5)
 
 
+@pytest.mark.needs_sparse_conv
 def test_pixels_are_those_of_the_stored_picture(cfg, tmp_path):
     train(cfg, tmp_path / 'epoch_1.pth')
     frame, view = load_paired_frame(paired_dataset(cfg, 'val'), 0)
@@ -73,6 +75,7 @@ def test_pixels_are_those_of_the_stored_picture(cfg, tmp_path):
         np.testing.assert_allclose(found.uv_px[row], at[:2] / at[2], atol=1e-3)
 
 
+@pytest.mark.needs_sparse_conv
 def test_students_of_another_teacher_are_refused(cfg, tmp_path):
     train(cfg, tmp_path / 'a.pth'), train(cfg, tmp_path / 'b.pth', seed=6)
     frame, view = load_paired_frame(paired_dataset(cfg, 'val'), 0)
@@ -88,6 +91,7 @@ def test_students_of_another_teacher_are_refused(cfg, tmp_path):
         distil_frame(frame, view, '', [('b', b)])
 
 
+@pytest.mark.needs_sparse_conv
 def test_only_a_checkpoint_of_this_configs_training_will_do(cfg, tmp_path):
     model = train(cfg, tmp_path / 'epoch_1.pth')
     torch.save(model.student.state_dict(), tmp_path / 'student.pth')

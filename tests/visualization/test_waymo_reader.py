@@ -1,11 +1,14 @@
 """Made-up Waymo records of a LiDAR with four beams, read through Waymo's own code."""
 
+import pytest
+
+pytest.importorskip('waymo_open_dataset')
+
 import io
 import zlib
 from pathlib import Path
 
 import numpy as np
-import pytest
 import tensorflow as tf
 from PIL import Image
 from waymo_open_dataset import dataset_pb2, label_pb2

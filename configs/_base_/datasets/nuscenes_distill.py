@@ -25,6 +25,7 @@ train_dataloader = dict(
     num_workers=8,
     persistent_workers=True,
     drop_last=True,
+    pin_memory=True,  # for copies that do not wait; without a GPU it does nothing
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='NuScenesDistillation', data_root=data_root, ann_file='nuscenes_infos_train.pkl',

@@ -8,7 +8,7 @@ Glossary of the shape letters used in every signature:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
@@ -186,6 +186,7 @@ class DistillationInputs(ScanInputs):
 
     Args:
         images (Tensor | None): (V, 3, H, W) float32 RGB in 0..1, None where no teacher is asked.
+        teacher_features (TeacherFeatures | None): Of the V images, float16, where they were loaded in their place.
         images_per_scan (tuple[int, ...]): Images of each scan, in order; sums to V.
         pairs (PointPixelPairs | None): Over all N points and V images.
         queries (OccupancyQueries | None): Over all N points.
@@ -197,6 +198,7 @@ class DistillationInputs(ScanInputs):
     """
 
     images: Tensor | None = None
+    teacher_features: TeacherFeatures | None = None
     images_per_scan: tuple[int, ...] = ()
     pairs: PointPixelPairs | None = None
     queries: OccupancyQueries | None = None
@@ -204,20 +206,65 @@ class DistillationInputs(ScanInputs):
     next_voxels: VoxelGrid | None = None
     temporal_pairs: Tensor | None = None
 
+    @property
+    def num_images(self) -> int:
+        """V, whether their pixels or their features were loaded."""
+        return sum(self.images_per_scan)
+
 
 @dataclass(frozen=True)
 class TeacherFeatures:
-    """What a teacher says of a batch of images.
+    """What a teacher says of a batch of images, or of one scan's images.
 
     Args:
         patches (Tensor): (V, D, h, w), of the block that the teacher was built for.
         blocks (Mapping[int, Tensor]): (V, D, h, w) of each further block that was asked for.
         class_token (Tensor | None): (V, D), the last block's, after the final LayerNorm; None where nobody asked.
+        cache_id (str | None): Which cache they were read from; None where a teacher has just looked.
     """
 
     patches: Tensor
     blocks: Mapping[int, Tensor]
     class_token: Tensor | None = None
+    cache_id: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    def named(self) -> dict[str, Tensor]:
+        """Every tensor under a name of its own: ``patches``, ``block_-2``, ``class_token``."""
+        token = {} if self.class_token is None else {'class_token': self.class_token}
+        return {'patches': self.patches, **{f'block_{block}': maps for block, maps in self.blocks.items()}, **token}
+
+    @staticmethod
+    def from_named(tensors: Mapping[str, Tensor], cache_id: str | None = None) -> TeacherFeatures:
+        """What :meth:`named` gave, put together again."""
+        prefix = 'block_'
+        blocks = {int(name.removeprefix(prefix)): maps for name, maps in tensors.items() if name.startswith(prefix)}
+        return TeacherFeatures(tensors['patches'], blocks, tensors.get('class_token'), cache_id)
+
+    def half(self) -> TeacherFeatures:
+        """Rounded to float16."""
+        return self._each(Tensor.half)
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> TeacherFeatures:
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> TeacherFeatures:
+        """Called by a DataLoader with ``pin_memory=True``."""
+        return self._each(Tensor.pin_memory)
+
+    @staticmethod
+    def collate(scans: Sequence[TeacherFeatures]) -> TeacherFeatures:
+        """Join scans whose images are concatenated in the same order; they have the same blocks and token."""
+        tensors = [scan.named() for scan in scans]
+        ids = sorted({str(scan.cache_id) for scan in scans})  # of several caches: an id that no teacher accepts
+        return TeacherFeatures.from_named(
+            {name: torch.cat([named[name] for named in tensors]) for name in tensors[0]}, ' and '.join(ids)
+        )
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> TeacherFeatures:
+        return self.from_named({name: change(tensor) for name, tensor in self.named().items()}, self.cache_id)
 
 
 @dataclass(frozen=True)

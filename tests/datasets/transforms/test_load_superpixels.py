@@ -215,7 +215,7 @@ def test_a_pipeline_that_has_to_compute_says_so_once(root, monkeypatch):
     lines = []
     monkeypatch.setattr(f'{LoadSuperpixels.__module__}.print_log', lambda line, **_: lines.append(line))
     frame = dict(images=dict(CAM=dict(img_path=str(root / 'image.jpg'))), camera_names=['CAM'])
-    frame.update(img=np.zeros((1, 64, 128, 3), np.uint8), img_hflip=[False])
+    frame.update(input_size_hw=(64, 128), img_hflip=[False])
     for sigma in (1.0, 2.0):
         transform = LoadSuperpixels(str(root / 'superpixels'), **dict(FEW, sigma=sigma))
         transform(dict(frame))

@@ -1,10 +1,13 @@
 """Records are read back with Waymo's own code and compared with what was simulated."""
 
+import pytest
+
+pytest.importorskip('waymo_open_dataset')
+
 import io
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import tensorflow as tf
 from PIL import Image
 from waymo_open_dataset.dataset_pb2 import CameraName, Frame

@@ -11,11 +11,23 @@
   function for CUDA tensors, :mod:`ops.point_ops` or :mod:`ops.point_box_ops` for others.
   What other detectors need besides still asks for a GPU: ``knn`` (DGCNN), RoI-aware pooling (PartA2), stacked
   clouds (PV-RCNN).
+- ``mmcv._ext``: mmdet3d imports every operator of mmcv's, so without the compiled ones nothing of it could be imported.
+  Where they do not load, a stand-in takes their place, whose operators say so when called: pretraining and
+  segmentation call none. Where they load, nothing changes. Importing ``cleverdistiller`` does this.
 
-Nothing changes before the functions below are called; calling them again does nothing.
+Nothing else changes before the functions below are called; calling them again does nothing.
 """
 
-from cleverdistiller.compat.mmcv import make_point_ops_run_on_cpu
+from cleverdistiller.compat.mmcv import (
+    let_mmcv_import_without_operators,
+    make_point_ops_run_on_cpu,
+    missing_operators,
+)
 from cleverdistiller.compat.spconv import make_spconv_right_on_cpu
 
-__all__ = ['make_point_ops_run_on_cpu', 'make_spconv_right_on_cpu']
+__all__ = [
+    'let_mmcv_import_without_operators',
+    'make_point_ops_run_on_cpu',
+    'make_spconv_right_on_cpu',
+    'missing_operators',
+]

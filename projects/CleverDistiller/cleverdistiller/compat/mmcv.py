@@ -1,18 +1,79 @@
 """What is changed in mmcv's operators on points; the package's text says what and why."""
 
 import importlib
+import sys
 from collections.abc import Callable
 from functools import wraps
+from importlib.machinery import ModuleSpec
 from itertools import chain
+from types import ModuleType
 
 from torch import Tensor
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.ops import point_box_ops, point_ops
 
+_EXTENSION = 'mmcv._ext'
+
+
+class _MissingOperators(ModuleType):
+    """Stands for mmcv's compiled operators where they do not load: has one of any name, which says so when called."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(_EXTENSION)
+        self.__spec__ = ModuleSpec(_EXTENSION, loader=None)  # by the missing loader mmengine sees that there are none
+        self.reason = reason
+
+    def __getattr__(self, name: str) -> Callable:
+        if name.startswith('__'):
+            raise AttributeError(name)
+        return lambda *args, **kwargs: require_operators(f'the operator {name}')
+
+
+def let_mmcv_import_without_operators() -> None:
+    """Put a stand-in for mmcv's compiled operators where they do not load; see the package's text."""
+    try:
+        importlib.import_module(_EXTENSION)
+    except ImportError as error:
+        sys.modules[_EXTENSION] = _MissingOperators(str(error).splitlines()[0])
+
+
+def missing_operators() -> str | None:
+    """Why mmcv's compiled operators do not load, in Python's words; None where they do.
+
+    Returns:
+        str | None: ``No module named 'mmcv._ext'`` for an mmcv installed without them; an undefined symbol for one
+        built for another torch.
+    """
+    extension = sys.modules.get(_EXTENSION)
+    return extension.reason if isinstance(extension, _MissingOperators) else None
+
+
+def require_operators(wanted_by: str) -> None:
+    """Refuse to go on without mmcv's compiled operators.
+
+    Args:
+        wanted_by (str): What needs them, for the message.
+
+    Raises:
+        InputError: If they do not load.
+    """
+    reason = missing_operators()
+    if reason is not None:
+        raise InputError(
+            f"{wanted_by}, which needs mmcv's compiled operators ({reason})",
+            'an mmcv 2.1.0 built with them for the installed torch',
+            'build it with tools/build_mmcv.py, or work in the reference environment: see docs/install.md',
+        )
+
 
 def make_point_ops_run_on_cpu() -> None:
-    """Patch ``mmcv.ops`` and its users in ``mmdet3d`` once; see the package's text. CUDA tensors see no change."""
+    """Patch ``mmcv.ops`` and its users in ``mmdet3d`` once; see the package's text. CUDA tensors see no change.
+
+    Raises:
+        InputError: If mmcv has no compiled operators: those that have a CPU kernel of mmcv's own are wanted, too.
+    """
+    require_operators('a detector')
     from mmcv.ops.roipoint_pool3d import RoIPointPool3dFunction
 
     for module, names in _HELD_BY.items():

@@ -30,17 +30,12 @@ def sample_pixel_features(
         Tensor: (P, D) float32.
     """
     num_images, width_d, rows, cols = patch_features.shape
-    patches_wh = uv_px.new_tensor([cols, rows])
-    input_wh = uv_px.new_tensor([input_size_hw[1], input_size_hw[0]])
-    if align_corners:
-        position = uv_px * ((patches_wh - 1) / (input_wh - 1))
-    else:
-        position = (uv_px + 0.5) * (patches_wh / input_wh) - 0.5
-    position = torch.minimum(position.clamp(min=0), patches_wh - 1)  # (P, 2) in patches, border repeats
+    axes = zip(uv_px.unbind(1), (cols, rows), reversed(input_size_hw))
+    position = torch.stack([_position_in_patches(*axis, align_corners) for axis in axes], 1)  # (P, 2)
     low = position.floor()
-    high = torch.minimum(low + 1, patches_wh - 1).long()
     fraction = position - low
     low = low.long()
+    high = torch.stack([(low[:, 0] + 1).clamp(max=cols - 1), (low[:, 1] + 1).clamp(max=rows - 1)], 1)
 
     corner_cols = torch.stack([low[:, 0], high[:, 0], low[:, 0], high[:, 0]], 1)  # (P, 4)
     corner_rows = torch.stack([low[:, 1], low[:, 1], high[:, 1], high[:, 1]], 1)
@@ -49,3 +44,12 @@ def sample_pixel_features(
     table = patch_features.permute(0, 2, 3, 1).reshape(num_images * rows * cols, width_d).float()
     corners = (image_index[:, None] * rows + corner_rows) * cols + corner_cols
     return F.embedding_bag(corners, table, per_sample_weights=weights.to(table.dtype), mode='sum')
+
+
+def _position_in_patches(px: Tensor, patches: int, pixels: int, align_corners: bool) -> Tensor:
+    """Where pixels (P,) lie on an axis whose unit is one patch and whose zero the first one's centre; borders repeat.
+
+    Sizes stay numbers of Python: as tensors they would be copied to a GPU, for which the host waits.
+    """
+    position = px * ((patches - 1) / (pixels - 1)) if align_corners else (px + 0.5) * (patches / pixels) - 0.5
+    return position.clamp(0, patches - 1)

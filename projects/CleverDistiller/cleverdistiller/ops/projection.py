@@ -34,11 +34,16 @@ def project_points(points_lidar: Tensor, lidar2cam: Tensor, cam2img: Tensor) -> 
         tuple[Tensor, Tensor]: ``uv_px`` (V, N, 2) float64, column and row in native pixels (meaningless
         where the depth is not positive), and ``depth_m`` (V, N) float64, distance along the optical axis.
     """
-    rotation, translation = lidar2cam[:, :3, :3].double(), lidar2cam[:, :3, 3].double()
-    points_cam = points_lidar.double() @ rotation.transpose(1, 2) + translation[:, None]  # (V, N, 3)
-    depth_m = points_cam[..., 2]
-    homogeneous = points_cam @ cam2img.double().transpose(1, 2)  # (V, N, 3)
-    return homogeneous[..., :2] / depth_m[..., None], depth_m
+    u_times_depth, v_times_depth, depth_m = _image_planes(points_lidar, lidar2cam, cam2img)
+    return torch.stack([u_times_depth / depth_m, v_times_depth / depth_m], -1), depth_m
+
+
+def _image_planes(points_lidar: Tensor, lidar2cam: Tensor, cam2img: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Column times depth, row times depth and depth of every point in every camera, (V, N) float64 each."""
+    lidar2cam, cam2img = lidar2cam[:, :3].double(), cam2img.double()
+    to_planes = torch.cat([cam2img[:, :2] @ lidar2cam, lidar2cam[:, 2:]], 1)  # (V, 3, 4)
+    # Points last: what follows then runs over whole rows.
+    return (to_planes[..., :3] @ points_lidar.double().T + to_planes[..., 3:]).unbind(1)
 
 
 def pair_points_with_pixels(
@@ -60,16 +65,21 @@ def pair_points_with_pixels(
         cam2img (Tensor): (V, 3, 3) for the native image.
         native_size_hw (Tensor): (V, 2) rows and columns of the native images.
         input_size_hw (tuple[int, int]): Rows and columns of the network input.
-        min_depth_m (float): Nearest depth kept.
+        min_depth_m (float): Nearest depth kept, at least 0.
 
     Returns:
         tuple[Tensor, Tensor, Tensor]: ``point_index`` (P,) int64, ``image_index`` (P,) int64 and
         ``uv_px`` (P, 2) float32 in the network input, ordered by image, then point.
     """
-    uv_px, depth_m = project_points(points_lidar, lidar2cam, cam2img)
+    planes = _image_planes(points_lidar, lidar2cam, cam2img)  # (V, N) each
+    depth_m = planes[2]
+    inside = depth_m > max(min_depth_m, 0.0)
+    # Multiplied out: only the points that stay, one in nine on nuScenes, are divided by their depth.
+    for plane, limit in zip(planes[:2], (native_size_hw[:, 1:] - 1, native_size_hw[:, :1] - 1)):
+        inside &= (plane > 0) & (plane < limit * depth_m)
+    image_index, point_index = torch.nonzero(inside, as_tuple=True)
+    u, v, depth_m = (plane[image_index, point_index] for plane in planes)
+    uv_px = torch.stack([u, v], 1) / depth_m[:, None]  # (P, 2)
     native_wh = native_size_hw.double().flip(-1)  # (V, 2)
-    inside = ((uv_px > 0) & (uv_px < native_wh[:, None] - 1)).all(-1)
-    image_index, point_index = torch.nonzero(inside & (depth_m > min_depth_m), as_tuple=True)
     input_wh = native_wh.new_tensor(input_size_hw).flip(-1)
-    uv_input_px = uv_px[image_index, point_index] * (input_wh / native_wh)[image_index]
-    return point_index, image_index, uv_input_px.float()
+    return point_index, image_index, (uv_px * (input_wh / native_wh)[image_index]).float()

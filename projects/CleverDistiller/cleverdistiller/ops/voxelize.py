@@ -23,6 +23,19 @@ def gather_rows(table: Tensor, index: Tensor) -> Tensor:
     return F.embedding(index, table)
 
 
+def count_rows(index: Tensor, rows: int) -> Tensor:
+    """How often each row is named, ``torch.bincount(index, minlength=rows)``, without the host waiting for a GPU.
+
+    Args:
+        index (Tensor): (K,) int64, below ``rows``.
+        rows (int): R.
+
+    Returns:
+        Tensor: (R,) int64.
+    """
+    return index.new_zeros(rows).index_add_(0, index, torch.ones_like(index))
+
+
 def voxelize(
     points: Tensor, cloud_index: Tensor, batch_size: int, voxel_size_m: float, random_representative: bool
 ) -> VoxelGrid:
@@ -40,11 +53,10 @@ def voxelize(
         VoxelGrid: With ``coords`` in lexicographic order.
     """
     cells = torch.floor(points[:, :3].double() / voxel_size_m).long()  # (N, 3)
-    for cloud in range(batch_size):
-        mine = cloud_index == cloud
-        if mine.any():
-            cells[mine] -= cells[mine].amin(0)
-    extent = (cells.amax(0) + 1).tolist()
+    lowest = cells.new_full((batch_size, 3), torch.iinfo(cells.dtype).max)
+    lowest.scatter_reduce_(0, cloud_index[:, None].expand_as(cells), cells, 'amin')
+    cells -= lowest[cloud_index]
+    extent = cells.amax(0) + 1  # no number of Python: the host would wait for a GPU
     key = ((cloud_index * extent[0] + cells[:, 0]) * extent[1] + cells[:, 1]) * extent[2] + cells[:, 2]
     unique_key, point_to_voxel = torch.unique(key, return_inverse=True)  # (M,), (N,)
 
@@ -73,7 +85,7 @@ def parent_rows(coords: Tensor, parent_coords: Tensor) -> Tensor:
     Returns:
         Tensor: (M,) int64 into ``parent_coords``.
     """
-    extent = (parent_coords[:, 1:].amax(0) + 1).tolist()
+    extent = parent_coords[:, 1:].amax(0) + 1
 
     def key(b: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
         return ((b * extent[0] + x) * extent[1] + y) * extent[2] + z

@@ -6,6 +6,7 @@ from cleverdistiller.datasets.transforms.load_masked_image import LoadMaskedImag
 from cleverdistiller.datasets.transforms.load_next_sweep import LoadNextSweep
 from cleverdistiller.datasets.transforms.load_point_labels import LoadPointLabels
 from cleverdistiller.datasets.transforms.load_superpixels import LoadSuperpixels
+from cleverdistiller.datasets.transforms.load_teacher_features import LoadTeacherFeatures
 from cleverdistiller.datasets.transforms.pack_distillation_inputs import PackDistillationInputs
 from cleverdistiller.datasets.transforms.pair_points_with_pixels import PairPointsWithPixels
 from cleverdistiller.datasets.transforms.sample_occupancy_queries import SampleOccupancyQueries
@@ -20,6 +21,7 @@ __all__ = [
     'LoadNextSweep',
     'LoadPointLabels',
     'LoadSuperpixels',
+    'LoadTeacherFeatures',
     'PackDistillationInputs',
     'PairPointsWithPixels',
     'SampleOccupancyQueries',

@@ -3,8 +3,12 @@ from mmcv.transforms import BaseTransform
 from mmdet3d.registry import TRANSFORMS
 from PIL import Image
 
+from cleverdistiller.datasets.transforms._cameras import camera_keys, draw_cameras
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import BROKEN_IMAGE
+
+# Change it with the pixels: a cache of teacher features that was made from others is then refused.
+HOW = 'Pillow, reduced JPEG decoding, antialiased bilinear'
 
 
 @TRANSFORMS.register_module()
@@ -24,6 +28,7 @@ class LoadCameraImages(BaseTransform):
     - cam2img (np.ndarray): (V, 3, 3) float64, for the *native* image
     - lidar2cam (np.ndarray): (V, 4, 4) float64
     - native_size_hw (np.ndarray): (V, 2) int64, rows and columns of the stored images
+    - input_size_hw (tuple[int, int]): rows and columns of ``img``
     - img_hflip (np.ndarray): (V,) bool, whether the image was mirrored
     - camera_names (list[str])
 
@@ -44,20 +49,17 @@ class LoadCameraImages(BaseTransform):
         self.hflip_prob = hflip_prob
 
     def transform(self, results: dict) -> dict:
-        cameras = list(results['images'])
-        if self.num_cams is not None and self.num_cams < len(cameras):
-            chosen = np.sort(np.random.permutation(len(cameras))[: self.num_cams])
-            cameras = [cameras[i] for i in chosen]
-        records = [results['images'][camera] for camera in cameras]
-        flips = np.random.rand(len(cameras)) < self.hflip_prob
-        images, sizes = zip(*(self._read(record['img_path']) for record in records))
+        records = results['images']
+        cameras, flips = draw_cameras(list(records), self.num_cams, self.hflip_prob)
+        images, sizes = zip(*(self._read(records[camera]['img_path']) for camera in cameras))
         results['img'] = np.stack([image[:, ::-1] if flip else image for image, flip in zip(images, flips)])
-        results['cam2img'] = np.stack([record['cam2img'] for record in records])
-        results['lidar2cam'] = np.stack([record['lidar2cam'] for record in records])
-        results['native_size_hw'] = np.array(sizes)
-        results['img_hflip'] = flips
-        results['camera_names'] = cameras
+        results.update(camera_keys(records, cameras, flips, np.array(sizes), self.size_hw))
         return results
+
+    @staticmethod
+    def preprocessing(size_hw: tuple[int, int]) -> dict:
+        """What a cache of teacher features remembers of how images were loaded."""
+        return dict(images=HOW, size_hw=list(size_hw))
 
     def _read(self, path: str) -> tuple[np.ndarray, tuple[int, int]]:
         rows, cols = self.size_hw

@@ -9,7 +9,7 @@ from cleverdistiller.ops.superpixels import resize_nearest
 
 @TRANSFORMS.register_module()
 class LoadSuperpixels(BaseTransform):
-    """Load the superpixels of the cameras' images, for SLidR. Comes after :class:`LoadCameraImages`.
+    """Load the superpixels of the cameras' images, for SLidR. Comes after the images or the teacher's features.
 
     SLIC on the stored image, then the nearest pixel, as SLidR does it. See :class:`SuperpixelCache` for how they are
     kept; ``tools/superpixels.py`` computes them beforehand.
@@ -17,7 +17,7 @@ class LoadSuperpixels(BaseTransform):
     Required Keys:
 
     - images (dict): camera -> ``img_path``
-    - img, img_hflip, camera_names
+    - input_size_hw, img_hflip, camera_names
 
     Added Keys:
 
@@ -38,7 +38,7 @@ class LoadSuperpixels(BaseTransform):
         self._told = False
 
     def transform(self, results: dict) -> dict:
-        size_hw = results['img'].shape[1:3]
+        size_hw = results['input_size_hw']
         paths = [results['images'][camera]['img_path'] for camera in results['camera_names']]
         self._tell_once_of_missing(paths)
         superpixels = [resize_nearest(self.cache.load(path), size_hw) for path in paths]

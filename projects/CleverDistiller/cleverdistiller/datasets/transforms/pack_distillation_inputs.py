@@ -11,12 +11,13 @@ class PackDistillationInputs(BaseTransform):
     Required Keys:
 
     - points (LiDARPoints)
-    - img, pairs, queries, superpixels, next_points, temporal_pairs (optional: only what the model asks for)
+    - img or teacher_features, pairs, queries, superpixels, next_points, temporal_pairs (optional: only what the model
+      asks for)
 
     Added Keys:
 
-    - inputs (dict): ``points`` (N, 4) float32, ``images`` (V, 3, H, W) uint8, ``pairs``, ``queries``,
-      ``superpixels`` (V, H, W) uint8, ``next_points`` (K, 4) float32, ``temporal_pairs``
+    - inputs (dict): ``points`` (N, 4) float32, ``images`` (V, 3, H, W) uint8 or ``teacher_features``, ``pairs``,
+      ``queries``, ``superpixels`` (V, H, W) uint8, ``next_points`` (K, 4) float32, ``temporal_pairs``
     - data_samples (Det3DDataSample): its metainfo holds ``meta_keys``
 
     Args:
@@ -32,7 +33,8 @@ class PackDistillationInputs(BaseTransform):
         inputs = {'points': results['points'].tensor}
         if 'img' in results:
             inputs['images'] = torch.from_numpy(results['img']).permute(0, 3, 1, 2).contiguous()
-        inputs.update({key: results[key] for key in ('pairs', 'queries', 'temporal_pairs') if key in results})
+        as_they_are = ('teacher_features', 'pairs', 'queries', 'temporal_pairs')
+        inputs.update({key: results[key] for key in as_they_are if key in results})
         if 'superpixels' in results:
             inputs['superpixels'] = torch.from_numpy(results['superpixels'])
         if 'next_points' in results:

@@ -15,7 +15,7 @@ class PairPointsWithPixels(BaseTransform):
 
     Required Keys:
 
-    - points (LiDARPoints), img, cam2img, lidar2cam, native_size_hw, img_hflip
+    - points (LiDARPoints), input_size_hw, cam2img, lidar2cam, native_size_hw, img_hflip
 
     Modified Keys:
 
@@ -37,7 +37,7 @@ class PairPointsWithPixels(BaseTransform):
         self.max_points = max_points
 
     def transform(self, results: dict) -> dict:
-        rows, cols = results['img'].shape[1:3]
+        rows, cols = results['input_size_hw']
         point_index, image_index, uv_px = pair_points_with_pixels(
             results['points'].tensor[:, :3],
             torch.from_numpy(results['lidar2cam']),

@@ -3,8 +3,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from cleverdistiller.engine.state_dict_hash import state_dict_hash
 from cleverdistiller.engine.unwrapped import unwrapped
+from cleverdistiller.ops.state_dict_hash import state_dict_hash
 
 
 @HOOKS.register_module()

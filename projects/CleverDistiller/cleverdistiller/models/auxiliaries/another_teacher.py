@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from mmdet3d.registry import MODELS
 from torch import Tensor
 
+from cleverdistiller.errors import InputError
 from cleverdistiller.models.auxiliaries.feature_matching import FeatureMatching
 from cleverdistiller.models.teachers import FrozenTeacher, TeacherHolder
 from cleverdistiller.structures import TeacherFeatures
@@ -13,7 +14,8 @@ from cleverdistiller.structures import TeacherFeatures
 class AnotherTeacher(TeacherHolder, FeatureMatching):
     """A second frozen teacher with a head of its own. Several are several of these.
 
-    Its images are the loaded ones, resized (bilinear, antialiased) where it wants another size.
+    Its images are the loaded ones, resized (bilinear, antialiased) where it wants another size. A cache of the main
+    teacher's features has no images for it.
 
     Args:
         student_channels (Mapping[str, int]): C of each tap; filled in.
@@ -23,7 +25,12 @@ class AnotherTeacher(TeacherHolder, FeatureMatching):
         distillation_loss (dict): A :class:`FeatureSimilarityLoss`, with its weight.
         tap (str): What of the student.
         name (str): Of the loss.
+
+    Raises:
+        InputError: At a batch without images.
     """
+
+    needs_images = True
 
     def __init__(
         self,
@@ -39,8 +46,14 @@ class AnotherTeacher(TeacherHolder, FeatureMatching):
         super().__init__(student_channels, teacher.embed_dim, projection_head, distillation_loss, tap, name)
         self.hold(teacher)
 
-    def patches(self, teacher: TeacherFeatures, images: Tensor) -> Tensor:
+    def patches(self, teacher: TeacherFeatures, images: Tensor | None) -> Tensor:
         """See :meth:`FeatureMatching.patches`."""
+        if images is None:
+            raise InputError(
+                f'{self.name} with a batch of cached features',
+                'images for the second teacher to look at',
+                'train without --teacher-cache (with LoadCameraImages in the pipeline)',
+            )
         if images.shape[-2:] != self.teacher.image_size_hw:
             images = F.interpolate(images, self.teacher.image_size_hw, mode='bilinear', antialias=True)
         return self.teacher(images)

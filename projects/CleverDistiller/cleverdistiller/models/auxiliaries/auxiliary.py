@@ -21,12 +21,14 @@ class Auxiliary(nn.Module, metaclass=ABCMeta):
         student_taps (tuple[str, ...]): What it reads of the student.
         teacher_blocks (tuple[int, ...]): Which further blocks it reads of the teacher; -1 is the last.
         needs_class_token (bool): Whether it reads the teacher's class token.
+        needs_images (bool): Whether it reads the images themselves, which a cache of teacher features replaces.
     """
 
     name: str
     student_taps: tuple[str, ...] = ('last',)
     teacher_blocks: tuple[int, ...] = ()
     needs_class_token = False
+    needs_images = False
 
     @abstractmethod
     def loss(

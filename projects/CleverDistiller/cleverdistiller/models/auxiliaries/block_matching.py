@@ -41,6 +41,6 @@ class BlockMatching(FeatureMatching):
         super().__init__(student_channels, teacher_channels, projection_head, distillation_loss, tap, name)
         self.block, self.teacher_blocks = block, (block,)
 
-    def patches(self, teacher: TeacherFeatures, images: Tensor) -> Tensor:
+    def patches(self, teacher: TeacherFeatures, images: Tensor | None) -> Tensor:
         """See :meth:`FeatureMatching.patches`."""
         return teacher.blocks[self.block]

@@ -37,12 +37,12 @@ class FeatureMatching(Auxiliary):
         self.distillation_loss = MODELS.build(distillation_loss)
 
     @abstractmethod
-    def patches(self, teacher: TeacherFeatures, images: Tensor) -> Tensor:
+    def patches(self, teacher: TeacherFeatures, images: Tensor | None) -> Tensor:
         """The features to match.
 
         Args:
             teacher (TeacherFeatures): What the main teacher was asked for.
-            images (Tensor): (V, 3, H, W), as loaded.
+            images (Tensor | None): (V, 3, H, W), as loaded; None where cached features were loaded in their place.
 
         Returns:
             Tensor: (V, D, h, w).
@@ -54,5 +54,5 @@ class FeatureMatching(Auxiliary):
         """See :meth:`Auxiliary.loss`."""
         q_point = self.projection_head(distiller.at_points(student[self.tap], inputs))  # (P, D)
         q_pixel = distiller.at_pixels(self.patches(teacher, inputs.images), inputs)  # (P, D)
-        loss = self.distillation_loss(q_point, q_pixel, inputs.pairs.image_index, len(inputs.images))
+        loss = self.distillation_loss(q_point, q_pixel, inputs.pairs.image_index, inputs.num_images)
         return {f'loss_{self.name}': loss}

@@ -5,16 +5,17 @@ from mmdet3d.registry import MODELS
 from torch import Tensor
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.models.data_preprocessors.scan_data_preprocessor import ScanDataPreprocessor
+from cleverdistiller.models.data_preprocessors.scan_data_preprocessor import ScanDataPreprocessor, scan_of_points
 from cleverdistiller.ops.voxelize import voxelize
-from cleverdistiller.structures import DistillationInputs, OccupancyQueries, PointPixelPairs
+from cleverdistiller.structures import DistillationInputs, OccupancyQueries, PointPixelPairs, TeacherFeatures
 
 
 @MODELS.register_module()
 class DistillationDataPreprocessor(ScanDataPreprocessor):
     """Scans with images, brought to 0..1, superpixels, pairs and queries, which stay with their scan under Mix3D.
 
-    Next frames, where they were loaded, get a grid of their own and are never mixed.
+    So do teacher features that were loaded in the place of images. Next frames, where they were loaded, get a grid of
+    their own and are never mixed.
 
     Args:
         voxel_size_m (float): Edge of a voxel.
@@ -44,6 +45,9 @@ class DistillationDataPreprocessor(ScanDataPreprocessor):
         if 'images' in scans:
             found['images'] = torch.cat(self.cast_data(scans['images'])).float() / 255
             found['images_per_scan'] = tuple(map(len, scans['images']))
+        if 'teacher_features' in scans:
+            found['teacher_features'] = TeacherFeatures.collate(self._move(scans['teacher_features']))
+            found['images_per_scan'] = tuple(map(len, scans['teacher_features']))
         if 'pairs' in scans:
             pairs = PointPixelPairs.collate(self._move(scans['pairs']), joined.scan_sizes, found['images_per_scan'])
             found['pairs'] = self._select_pairs(pairs, joined.voxels.representative, len(joined.points))
@@ -65,7 +69,7 @@ class DistillationDataPreprocessor(ScanDataPreprocessor):
         found = dict(temporal_pairs=torch.cat(pairs))
         if any(sizes):  # all scans may end their scenes
             points = torch.cat(self.cast_data(scans['next_points']))
-            cloud_index = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(points.device)
+            cloud_index = scan_of_points(sizes, points.device)
             found['next_voxels'] = voxelize(
                 points, cloud_index, len(sizes), self.voxel_size_m, random_representative=training
             )
@@ -79,4 +83,4 @@ class DistillationDataPreprocessor(ScanDataPreprocessor):
             return pairs
         speaks = torch.zeros(num_points, dtype=torch.bool, device=representative.device)
         speaks[representative] = True
-        return pairs.select(speaks[pairs.point_index])
+        return pairs.select(speaks[pairs.point_index].nonzero()[:, 0])  # of a mask, each column would look anew

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from mmengine.model import BaseDataPreprocessor
@@ -19,7 +21,7 @@ class ScanDataPreprocessor(BaseDataPreprocessor):
     """
 
     def __init__(self, voxel_size_m: float = 0.05, mix3d_prob: float = 0.0) -> None:
-        super().__init__()
+        super().__init__(non_blocking=True)  # from pinned memory (train_dataloader.pin_memory) the host does not wait
         self.voxel_size_m = voxel_size_m
         self.mix3d_prob = mix3d_prob
 
@@ -55,9 +57,14 @@ class ScanDataPreprocessor(BaseDataPreprocessor):
         scan_sizes = tuple(map(len, scans))
         count = len(scan_sizes)
         points = torch.cat(self.cast_data(scans))  # (N, 3 + c)
-        scan_index = torch.arange(count).repeat_interleave(torch.tensor(scan_sizes)).to(points.device)
+        scan_index = scan_of_points(scan_sizes, points.device)
         mix = training and np.random.rand() < self.mix3d_prob
         cloud_index = scan_index // 2 if mix else scan_index
         batch_size = (count + 1) // 2 if mix else count
         voxels = voxelize(points, cloud_index, batch_size, self.voxel_size_m, random_representative=training)
         return ScanInputs(points, cloud_index, scan_sizes, voxels)
+
+
+def scan_of_points(scan_sizes: Sequence[int], device: torch.device) -> Tensor:
+    """Which scan each point of a batch belongs to, filled in on the device: (N,) int64."""
+    return torch.cat([torch.full((size,), scan, device=device) for scan, size in enumerate(scan_sizes)])

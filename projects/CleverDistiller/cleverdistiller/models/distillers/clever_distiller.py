@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.models.distillers.distiller import Distiller
+from cleverdistiller.ops.voxelize import count_rows
 from cleverdistiller.structures import DistillationInputs, VoxelGrid
 
 
@@ -55,6 +56,9 @@ class CleverDistiller(Distiller):
         names = [auxiliary.name for auxiliary in self.auxiliaries]
         if len(set(names)) < len(names):
             raise InputError(f'auxiliaries {names}', 'a name of its own for each', 'give them `name` in the config')
+        self.teacher_blocks = tuple(dict.fromkeys(block for each in self.auxiliaries for block in each.teacher_blocks))
+        self.needs_class_token = any(each.needs_class_token for each in self.auxiliaries)
+        self.needs_images = any(each.needs_images for each in self.auxiliaries)
 
     def loss(self, inputs: DistillationInputs, data_samples: list) -> dict[str, Tensor]:
         """Section 3 of the paper.
@@ -71,17 +75,13 @@ class CleverDistiller(Distiller):
         # 3.1 The student sees the whole sweep: one feature a voxel.
         student = self._student_features(voxels)  # (M, C) by tap
         # 3.1 The frozen teacher sees all cameras at once: one feature a patch.
-        teacher = self.teacher.look(
-            inputs.images,
-            [block for auxiliary in self.auxiliaries for block in auxiliary.teacher_blocks],
-            any(auxiliary.needs_class_token for auxiliary in self.auxiliaries),
-        )
+        teacher = self.teacher_features(inputs)
         # 3.2 Project the student's feature of each paired point into the teacher's space ...
         q_point = self.projection_head(self.at_points(student['last'], inputs))  # (P, D)
         # ... and look the teacher's up at its pixel.
         q_pixel = self.at_pixels(teacher.patches, inputs)  # (P, D)
         # 3.2 Eq. 1: direct feature similarity, one mean per camera view.
-        num_images = len(inputs.images)
+        num_images = inputs.num_images
         losses = dict(loss_distill=self.distillation_loss(q_point, q_pixel, pairs.image_index, num_images))
         # 3.3 Occupancy: the same features must tell free from filled space around their points.
         if self.occupancy_head is not None:
@@ -90,8 +90,8 @@ class CleverDistiller(Distiller):
         for auxiliary in self.auxiliaries:
             losses.update(auxiliary.loss(student, teacher, inputs, self))
         # Not optimised, only logged: views without a pair were skipped in Eq. 1.
-        losses['pairs'] = pairs.image_index.new_tensor(len(pairs)).float()
-        losses['empty_views'] = (torch.bincount(pairs.image_index, minlength=num_images) == 0).float().sum()
+        losses['pairs'] = torch.full((), float(len(pairs)), device=pairs.image_index.device)
+        losses['empty_views'] = (count_rows(pairs.image_index, num_images) == 0).float().sum()
         return losses
 
     def _student_features(self, voxels: VoxelGrid) -> dict[str, Tensor]:

@@ -38,12 +38,12 @@ class ContrastiveDistiller(Distiller):
         """
         features = self.student(inputs.voxels)  # (M, C)
         # Upsampling comes later: a 1x1 convolution, bias included, commutes with bilinear weights, which add up to 1.
-        image_embeddings = self.image_head(self.teacher(inputs.images).float())  # (V, E, h, w)
+        image_embeddings = self.image_head(self.teacher_features(inputs).patches.float())  # (V, E, h, w)
         queries, keys = self.contrast(features, image_embeddings, inputs)  # (K, E) each
         losses = dict(loss_distill=self.contrastive_loss(queries, keys))
         # Not optimised, only logged.
-        losses['pairs'] = queries.new_tensor(len(inputs.pairs))
-        losses['contrasted'] = queries.new_tensor(len(queries))
+        losses['pairs'] = queries.new_full((), len(inputs.pairs))
+        losses['contrasted'] = queries.new_full((), len(queries))
         return losses
 
     @abstractmethod

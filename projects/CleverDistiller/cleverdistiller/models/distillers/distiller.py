@@ -4,10 +4,11 @@ from mmdet3d.registry import MODELS
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from cleverdistiller.errors import InputError
 from cleverdistiller.models.teachers import TeacherHolder
 from cleverdistiller.ops.pixel_sampling import sample_pixel_features
 from cleverdistiller.ops.voxelize import devoxelize, gather_rows
-from cleverdistiller.structures import DistillationInputs
+from cleverdistiller.structures import DistillationInputs, TeacherFeatures
 
 
 class Distiller(TeacherHolder, BaseModel, metaclass=ABCMeta):
@@ -18,7 +19,16 @@ class Distiller(TeacherHolder, BaseModel, metaclass=ABCMeta):
         student (dict): Maps a VoxelGrid to (M, C); tells C as ``out_channels``.
         align_corners (bool): How pixels meet patches, see ``sample_pixel_features``.
         data_preprocessor (dict | None): :class:`DistillationDataPreprocessor`.
+
+    Attributes:
+        teacher_blocks (tuple[int, ...]): Which further blocks of the teacher the method reads; -1 is the last.
+        needs_class_token (bool): Whether it reads the class token.
+        needs_images (bool): Whether it reads the images otherwise than through the teacher.
     """
+
+    teacher_blocks: tuple[int, ...] = ()
+    needs_class_token = False
+    needs_images = False
 
     def __init__(
         self,
@@ -52,13 +62,37 @@ class Distiller(TeacherHolder, BaseModel, metaclass=ABCMeta):
             dict[str, Tensor]: () each.
         """
 
+    def teacher_features(self, inputs: DistillationInputs) -> TeacherFeatures:
+        """What the method asks of the teacher: its cached features where the batch has them, a look otherwise.
+
+        Args:
+            inputs (DistillationInputs): The batch.
+
+        Returns:
+            TeacherFeatures: Of the V images, without gradient.
+
+        Raises:
+            InputError: If the images or the features are not what this teacher takes.
+        """
+        asked = self.teacher_blocks, self.needs_class_token
+        if inputs.teacher_features is not None:
+            return self.teacher.recall(inputs.teacher_features, *asked)
+        size_hw = tuple(inputs.images.shape[-2:])
+        if size_hw != tuple(self.teacher.image_size_hw):
+            raise InputError(
+                f'images of {size_hw} for a teacher of {self.teacher.image_size_hw}',
+                'one size',
+                'give LoadCameraImages.size_hw and model.teacher.image_size_hw the same rows and columns',
+            )
+        return self.teacher.look(inputs.images, *asked)
+
     def at_points(self, features: Tensor, inputs: DistillationInputs) -> Tensor:
         """(M, C) voxel features to (P, C), one a paired point."""
         return gather_rows(features, inputs.voxels.point_to_voxel[inputs.pairs.point_index])
 
     def at_pixels(self, patches: Tensor, inputs: DistillationInputs) -> Tensor:
         """(V, D, h, w) patch features to (P, D), one a paired pixel."""
-        pairs, size_hw = inputs.pairs, inputs.images.shape[-2:]
+        pairs, size_hw = inputs.pairs, self.teacher.image_size_hw
         return sample_pixel_features(patches, pairs.image_index, pairs.uv_px, size_hw, self.align_corners)
 
     @staticmethod

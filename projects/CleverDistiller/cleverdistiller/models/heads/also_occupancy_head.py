@@ -84,9 +84,10 @@ class ALSOOccupancyHead(nn.Module):
 
             target = queries.intensity[queries.support_query]
             known = target >= 0
-            difference = (intensity - target)[known]
+            # Not [known]: the host would wait to learn how many there are.
+            difference = torch.where(known, intensity - target, 0.0)
             error = difference.abs() if self.intensity_loss == 'l1' else difference**2
-            loss_intensity = global_mean(error.sum(), len(error))
+            loss_intensity = global_mean(error.sum(), known.sum())
         return dict(
             loss_occupancy=self.weight * loss_occupancy,
             loss_intensity=self.weight * self.intensity_weight * loss_intensity,

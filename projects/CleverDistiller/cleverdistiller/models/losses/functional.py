@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from mmengine.dist import all_reduce
 from torch import Tensor
 
+from cleverdistiller.ops.voxelize import count_rows
+
 
 def global_mean(total: Tensor, count: int | Tensor) -> Tensor:
     """``total / count`` as if all ranks were one process; 0 with a live gradient where nothing is counted.
@@ -18,7 +20,9 @@ def global_mean(total: Tensor, count: int | Tensor) -> Tensor:
     Returns:
         Tensor: ().
     """
-    mean_count = torch.as_tensor(count, dtype=torch.float32, device=total.device).clone()
+    if not isinstance(count, Tensor):
+        count = torch.full((), count, device=total.device)  # not a copy, for which the host would wait
+    mean_count = count.to(torch.float32, copy=True)
     all_reduce(mean_count, 'mean')
     return total / mean_count.clamp(min=1e-6)  # 0 / 1e-6 = 0: no term anywhere
 
@@ -50,7 +54,7 @@ def mean_over_views(distance: Tensor, image_index: Tensor, num_images: int) -> T
     Returns:
         Tensor: (), 0 where there is no pair.
     """
-    pairs_in_view = torch.bincount(image_index, minlength=num_images)  # (V,)
+    pairs_in_view = count_rows(image_index, num_images)  # (V,)
     total = (distance / pairs_in_view[image_index]).sum()
     return global_mean(total, (pairs_in_view > 0).sum())
 

@@ -1,10 +1,12 @@
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from mmdet3d.registry import MODELS
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.models.students.sparse_student import SparseStudent
@@ -56,6 +58,8 @@ class MinkUNetStudent(SparseStudent):
         in_channels (int): 3 coordinates and further channels (1: intensity).
         backend (str): ``auto``, ``spconv`` or ``spconv_triton``.
         weights (str | None): An exported ``student.pth`` or ``student.safetensors`` to start from.
+        checkpointing (bool): Keep only the input of each stage of residual blocks for the backward pass and run the
+            stage again there: less memory, more time, the same numbers.
 
     Raises:
         InputError: If an option is unknown or the weights do not fit.
@@ -71,9 +75,11 @@ class MinkUNetStudent(SparseStudent):
         in_channels: int = 4,
         backend: str = 'auto',
         weights: str | None = None,
+        checkpointing: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(backend, init_cfg)
+        self.checkpointing = checkpointing
         for option, value, known in (('depth', depth, BLOCKS), ('variant', variant, VARIANTS)):
             if value not in known:
                 raise InputError(f'student.{option}={value!r}', f'one of {sorted(known)}', 'correct the config')
@@ -134,13 +140,38 @@ class MinkUNetStudent(SparseStudent):
         skips, found = [], {}
         for down, encoder in zip(self.down, self.encoder):
             skips.append(x)
-            x = encoder(down(x))
+            x = self._run_stage(encoder, down(x))
         for up, decoder in zip(self.up, self.decoder):
             x = up(x)
-            x = decoder(x.replace_feature(torch.cat([x.features, skips.pop().features], 1)))
+            x = self._run_stage(decoder, x.replace_feature(torch.cat([x.features, skips.pop().features], 1)))
             if len(skips) == 1 and 'stride_2' in taps:
                 found['stride_2'] = gather_rows(x.features, parent_rows(voxels.coords, x.indices))
         return found | dict(last=x.features)
+
+    def _run_stage(self, stage: nn.Module, x):
+        if not (self.checkpointing and torch.is_grad_enabled()):
+            return stage(x)
+        features = checkpoint(
+            lambda rows: stage(x.replace_feature(rows)).features,
+            x.features,
+            use_reentrant=False,
+            context_fn=lambda: (nullcontext(), _running_statistics_kept(stage)),
+        )
+        return x.replace_feature(features)
+
+
+@contextmanager
+def _running_statistics_kept(module: nn.Module) -> Iterator[None]:
+    """A stage that runs again must not count its batch twice."""
+    norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm1d)]
+    kept = [(layer.momentum, layer.num_batches_tracked) for layer in norms]
+    for layer in norms:  # track_running_stats=False would save other tensors than the first run
+        layer.momentum, layer.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for layer, (momentum, batches) in zip(norms, kept):
+            layer.momentum, layer.num_batches_tracked = momentum, batches
 
 
 class _ResidualBlock(nn.Module):

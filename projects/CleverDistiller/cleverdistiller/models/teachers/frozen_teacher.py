@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.ops.state_dict_hash import state_dict_hash
 from cleverdistiller.structures import TeacherFeatures
 
 
@@ -67,3 +68,29 @@ class FrozenTeacher(nn.Module, metaclass=ABCMeta):
                 'leave the auxiliary out of model.auxiliaries, or implement look()',
             )
         return TeacherFeatures(self(images), {})
+
+    def recall(
+        self, features: TeacherFeatures, blocks: Sequence[int] = (), class_token: bool = False
+    ) -> TeacherFeatures:
+        """The same for features that were loaded in the place of images.
+
+        Args:
+            features (TeacherFeatures): Of the V images.
+            blocks (Sequence[int]): As of :meth:`look`.
+            class_token (bool): As of :meth:`look`.
+
+        Returns:
+            TeacherFeatures: With all that is asked for.
+
+        Raises:
+            InputError: Unless this is a :class:`CachedTeacher`, which has checked where they come from.
+        """
+        raise InputError(
+            f'a batch with features of a cache for {type(self).__name__}, which has not checked who made them',
+            'a CachedTeacher around it',
+            'give tools/train.py --teacher-cache, or write model.teacher as CachedTeacher in the config',
+        )
+
+    def weights_sha256(self) -> str:
+        """SHA-256 of the weights as they were given, the same on every machine."""
+        return state_dict_hash(self)

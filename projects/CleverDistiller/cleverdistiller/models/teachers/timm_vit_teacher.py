@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import check_state_dict, read_state_dict
 from cleverdistiller.models.teachers.frozen_teacher import FrozenTeacher
+from cleverdistiller.ops.state_dict_hash import tensors_hash
 from cleverdistiller.structures import TeacherFeatures
 
 # DINOv2 may train its blocks in chunks: blocks.<chunk>.<block>., the block counted through.
@@ -38,6 +39,8 @@ class TimmViTTeacher(FrozenTeacher):
         pos_embed (str): ``official`` or ``timm``, see above; only DINOv2 knows the difference.
         arch (dict | None): Changes to the architecture, as timm.create_model takes them: ``dict(depth=4)``. For weights
             of one's own (``configs/demo/teacher_vit_simulated.py``), which must fit it.
+        half_features (bool): Round what it says to float16, as a cache of its features does
+            (:class:`CachedTeacher`): training from images then repeats training from the cache.
 
     Raises:
         InputError: If an option is unknown, the weights cannot be had or do not fit, or the image size is
@@ -53,12 +56,14 @@ class TimmViTTeacher(FrozenTeacher):
         block: int = -1,
         pos_embed: str = 'official',
         arch: dict | None = None,
+        half_features: bool = False,
     ) -> None:
         super().__init__()
         _check_option('features', features, ('pre_norm', 'post_norm'))
         _check_option('pos_embed', pos_embed, ('official', 'timm'))
         self.image_size_hw = tuple(image_size_hw)
         self.features = features
+        self.half_features = half_features
         self.vit = create_vit(name, weights, arch)
         if weights == 'random':
             print_log(
@@ -100,11 +105,19 @@ class TimmViTTeacher(FrozenTeacher):
             )
         tokens, maps = answer if class_token else (None, answer)  # (V, 1 + registers + h w, D) after the LayerNorm
         found = dict(zip(indices, maps))  # (V, D, h, w) each, class and register tokens dropped
-        return TeacherFeatures(
+        seen = TeacherFeatures(
             found[self.block],
             {block: found[index] for block, index in asked.items()},
             tokens[:, 0] if class_token else None,
         )
+        return seen.half() if self.half_features else seen
+
+    def weights_sha256(self) -> str:
+        """See :meth:`FrozenTeacher.weights_sha256`."""
+        weights = self.state_dict()
+        if self._given_positions is not None:  # before interpolation, whose last bits depend on the machine
+            weights['vit.pos_embed'] = self._given_positions
+        return tensors_hash(weights)
 
     def _check_image_size(self, name: str) -> None:
         patch = _embedding(self.vit).patch_size[0]
@@ -128,9 +141,10 @@ class TimmViTTeacher(FrozenTeacher):
 
     def _fit_to_image_size(self, official: bool) -> None:
         """Fix the input size and interpolate the position table to it, once and for all."""
+        self._given_positions = None
         if isinstance(self.vit, NaFlexVit):  # does so itself, at each image
             return
-        native_table = None if self.vit.pos_embed is None else self.vit.pos_embed.detach()
+        self._given_positions = native_table = None if self.vit.pos_embed is None else self.vit.pos_embed.detach()
         rows, cols = self.vit.patch_embed.grid_size
         self.vit.set_input_size(img_size=self.image_size_hw)
         if official and rows == cols:  # as its published tables are
