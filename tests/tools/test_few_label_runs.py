@@ -64,7 +64,7 @@ def run_here(command: list[str], log: Path, watch, lock) -> int:
     Visualizer._instance_dict.clear()
     with open(log, 'a') as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         try:
-            run_script(*command[1:])
+            run_script(Path(command[1]), *command[2:])
         except SystemExit as left:
             return left.code
         except Exception:
