@@ -31,7 +31,7 @@ from _packaged import clear_errors
 from _training_images import images_of
 from cleverdistiller.datasets.image_batches import ImageBatches
 from cleverdistiller.datasets.transforms import LoadCameraImages
-from cleverdistiller.engine.cached_config import without_teacher_cache
+from cleverdistiller.engine.cached_config import data_root_of, without_teacher_cache
 from cleverdistiller.errors import InputError
 from cleverdistiller.models.distillers import Distiller
 from cleverdistiller.models.teachers.cached_teacher import teacher_identity
@@ -82,11 +82,6 @@ def look(model: Distiller, device: str, images: Tensor) -> TeacherFeatures:
     """Ask the teacher what the distiller asks it, (n, 3, H, W) uint8 as the data preprocessor brings them to 0..1."""
     images = images.to(device).float() / 255
     return model.teacher.look(images, model.teacher_blocks, model.needs_class_token)
-
-
-def data_root_of(cfg: Config) -> str:
-    """What the names of the cache's images are relative to."""
-    return cfg.train_dataloader.dataset.get('data_root') or ''
 
 
 def batches_of(images: list[str], size: int) -> list[list[str]]:

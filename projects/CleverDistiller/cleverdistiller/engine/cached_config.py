@@ -23,7 +23,7 @@ def with_teacher_cache(cfg: Config, cache: str) -> Config:
     """
     cfg = deepcopy(cfg)
     step = _loading_step(cfg, 'LoadCameraImages')
-    step.update(type='LoadTeacherFeatures', cache=str(cache), data_root=_data_root(cfg))
+    step.update(type='LoadTeacherFeatures', cache=str(cache), data_root=data_root_of(cfg))
     cfg.model.teacher = dict(type='CachedTeacher', teacher=cfg.model.teacher, cache=str(cache))
     return cfg
 
@@ -63,5 +63,6 @@ def _loading_step(cfg: Config, name: str) -> dict:
     return steps[0]
 
 
-def _data_root(cfg: Config) -> str:
+def data_root_of(cfg: Config) -> str:
+    """What the names of a cache's images are relative to."""
     return cfg.train_dataloader.dataset.get('data_root') or ''
