@@ -11,7 +11,7 @@ LABELS = dict(random='random weights', scalr='linear head (ScaLR)', mlp='MLP hea
 STUDENTS = ('scalr', 'mlp', 'cleverdistiller')
 DETECTED = ('random', 'cleverdistiller')
 DRAWS = 2  # of the labelled frames and of the starts of each segmentor
-FEW, FEW_KITTI = 10, 20  # per cent of the frames with labels
+FEW, FEW_KITTI = 10, 50  # per cent of the frames with labels
 FRAMES = '4 14'  # of the validation set, one of each of its streets, in pictures
 EPOCHS, FEW_EPOCHS = 6, 15  # of pretraining and of few labels, as their configs have it
 
@@ -179,7 +179,7 @@ class DemoPlan:
             options += f' val_evaluator.predictions_file={self.out / name}/found.npz'
             title, made = f'PointRCNN, {FEW_KITTI} % of the labels: {LABELS[method]}', ('val_results.json', 'found.npz')
             after = ['prepare/kitti', f'split/kitti_{draw}', *self._after(method)]
-            stages.append(self._training(name, title, DETECTOR, draw, options, made, 320, after))
+            stages.append(self._training(name, title, DETECTOR, draw, options, made, 230, after))
         return stages
 
     def ranks(self) -> list[Stage]:

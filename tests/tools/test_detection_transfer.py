@@ -38,7 +38,7 @@ def config(tmp_path_factory) -> Path:
     root = write_kitti_root(tmp_path_factory.mktemp('kitti'), FRAMES)
     run_script(TOOLS / 'prepare_kitti.py', root)
     run_script(TOOLS / 'splits.py', root / 'kitti_infos_train.pkl', '--percent', '50', '--out', root)
-    cfg = Config.fromfile(REPO / 'configs/demo/pointrcnn_minkunet14_20_kitti_simulated.py')
+    cfg = Config.fromfile(REPO / 'configs/demo/pointrcnn_minkunet14_50_kitti_simulated.py')
     cfg.train_dataloader.dataset.frame_list = str(root / 'uniform0_50.json')
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.dataset.data_root = f'{root}/'

@@ -1,4 +1,4 @@
-# Detection with a fifth of the frames of the demo's KITTI set, on a CPU. Says nothing about real roads.
+# Detection with half of the frames of the demo's KITTI set, on a CPU. Says nothing about real roads.
 _base_ = [
     '../_base_/detection_runtime.py', '../_base_/datasets/kitti_detection.py',
     '../_base_/models/point_rcnn_minkunet14_small.py', '../_base_/schedules/pointrcnn_80e.py'
@@ -19,12 +19,12 @@ test_pipeline = [changed.get(step['type'], step) for step in _base_.test_pipelin
 # Scan by scan: of few iterations, twice as many small steps learn more than large ones.
 train_dataloader = dict(
     batch_size=1, num_workers=1, dataset=dict(
-        data_root=data_root, pipeline=train_pipeline, frame_list=root + 'splits/kitti/uniform0_20.json'))
+        data_root=data_root, pipeline=train_pipeline, frame_list=root + 'splits/kitti/uniform0_50.json'))
 val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'kitti_infos_val.pkl')
 test_evaluator = val_evaluator
 
-train_cfg = dict(max_epochs=100, val_interval=100)
+train_cfg = dict(max_epochs=32, val_interval=32)
 optim_wrapper = dict(optimizer=dict(lr=0.005))
-default_hooks = dict(logger=dict(interval=6), checkpoint=dict(interval=10))
+default_hooks = dict(logger=dict(interval=5), checkpoint=dict(interval=4))
