@@ -16,7 +16,7 @@ train_pipeline = [
     changed.get(step['type'], step) for step in _base_.train_pipeline
     if step['type'] not in ('GlobalRotScaleTrans', 'PointShuffle')]
 test_pipeline = [changed.get(step['type'], step) for step in _base_.test_pipeline]
-# Scan by scan: of few iterations, twice as many small steps learn more than large ones.
+# Scan by scan: more steps in the same time.
 train_dataloader = dict(
     batch_size=1, num_workers=1, dataset=dict(
         data_root=data_root, pipeline=train_pipeline, frame_list=root + 'splits/kitti/uniform0_50.json'))
