@@ -166,14 +166,17 @@ def median_step_seconds(
     model: nn.Module, optimiser: OptimWrapper, batch: dict, device: str, steps: int, warm_up: int = 1
 ) -> float:
     """Of whole steps, without waiting inside."""
-    seconds = []
-    for _ in range(warm_up + steps):
-        wait_for(device)
-        start = time.perf_counter()
-        model.train_step(batch, optimiser)
-        wait_for(device)
-        seconds.append(time.perf_counter() - start)
+    seconds = [step_seconds(model, optimiser, batch, device) for _ in range(warm_up + steps)]
     return statistics.median(seconds[warm_up:])
+
+
+def step_seconds(model: nn.Module, optimiser: OptimWrapper, batch: dict, device: str) -> float:
+    """Of one whole step."""
+    wait_for(device)
+    start = time.perf_counter()
+    model.train_step(batch, optimiser)
+    wait_for(device)
+    return time.perf_counter() - start
 
 
 def waits_of_a_step(model: nn.Module, optimiser: OptimWrapper, batch: dict) -> dict[str, int]:

@@ -3,19 +3,25 @@
 python benchmarks/scaling.py [--points 10000 20000 40000 80000 160000] [--batch-sizes 1 2 4] [--steps 3]
 
 A small student (MinkUNet-14, 0.1 m voxels) with its teacher's features given; scans are squares of made-up ground whose
-area grows with their points, so that voxels, pairs and neighbours do as well. Prints one JSON line: milliseconds and
-peak memory by batch and points, and the growth at each doubling of either, of which `largest_growth` is the largest.
+area grows with their points, so that voxels, pairs and neighbours do as well. All sizes take turns, so that a machine
+which slows down slows them all. Prints one JSON line: median milliseconds and peak memory by batch and points, and the
+growth at each doubling of either, of which `largest_growth` is the largest.
+
+On a CPU, glibc hands each block above 32 MiB back to the system and has it cleared again for the next one: say
+MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=-1 before the command to measure the step without that.
 """
 
 import argparse
 import itertools
 import json
+import os
+import statistics
 from itertools import pairwise
 
 import torch
 from _made_up_frames import even_ground
 from _peak_memory import peak_memory
-from _training_step import build_model, build_optimiser, make_batch, median_step_seconds, small_config
+from _training_step import build_model, build_optimiser, make_batch, small_config, step_seconds
 
 CAMERAS = 2
 
@@ -31,16 +37,19 @@ def main() -> None:
     cfg.model.data_preprocessor.mix3d_prob = 0.0  # or a batch would be of another size at every draw
     model = build_model(cfg, device, cached=True)
     optimiser = build_optimiser(cfg, model, 'fp32')
-    seconds, voxels, peaks = {}, {}, {}
+    batches, voxels, peaks = {}, {}, {}
     for points, batch_size in itertools.product(args.points, args.batch_sizes):
-        batch = make_batch(
-            cfg, [even_ground(seed, points) for seed in range(batch_size)], CAMERAS, True, model.teacher.embed_dim
-        )
-        run = name(batch_size, points)
+        scans = [even_ground(seed, points) for seed in range(batch_size)]
+        run, batch = name(batch_size, points), make_batch(cfg, scans, CAMERAS, True, model.teacher.embed_dim)
         voxels[run] = len(model.data_preprocessor(batch, True)['inputs'].voxels)
         with peak_memory(device) as peak:
-            seconds[run] = median_step_seconds(model, optimiser, batch, device, args.steps)
-        peaks[run] = peak.mib
+            step_seconds(model, optimiser, batch, device)
+        batches[run], peaks[run] = batch, peak.mib
+    rounds = [
+        {run: step_seconds(model, optimiser, batch, device) for run, batch in batches.items()}
+        for _ in range(args.steps)
+    ]
+    seconds = {run: statistics.median(each[run] for each in rounds) for run in batches}
     growth = {
         f'{name(b, p)} to {name(b, q)}': seconds[name(b, q)] / seconds[name(b, p)]
         for b in args.batch_sizes
@@ -62,6 +71,7 @@ def main() -> None:
                 device=torch.cuda.get_device_name() if device == 'cuda' else 'cpu',
                 torch=torch.__version__,
                 threads=torch.get_num_threads(),
+                malloc={key: value for key, value in os.environ.items() if key.startswith('MALLOC_')},
             )
         )
     )

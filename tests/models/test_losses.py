@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.models.losses import CosineFeatureLoss, L2FeatureLoss, MSEFeatureLoss
+from cleverdistiller.models.losses import CosineFeatureLoss, L2FeatureLoss, MSEFeatureLoss, feature_similarity_loss
 
 VIEWS = 4
 
@@ -25,7 +25,9 @@ def pairs():
 
 @pytest.mark.parametrize('kind', LOSSES)
 @pytest.mark.parametrize('average', ['view', 'pooled'])
-def test_value_and_gradient_equal_a_loop(kind, average, pairs):
+@pytest.mark.parametrize('pairs_at_a_time', [3, 8192])
+def test_value_and_gradient_equal_a_loop(kind, average, pairs_at_a_time, pairs, monkeypatch):
+    monkeypatch.setattr(feature_similarity_loss, 'PAIRS_AT_A_TIME', pairs_at_a_time)
     projected, target, view = pairs
     distance = [slow_distance(kind, a, b) for a, b in zip(projected, target)]
     if average == 'pooled':

@@ -51,3 +51,21 @@ def test_other_convolutions_on_such_a_grid_are_refused(coords):
     conv = lib.SparseConv3d(4, 4, 3, stride=2, padding=1, algo=lib.ConvAlgo.Native)
     with pytest.raises(InputError, match='2\\^31'):
         conv(lib.SparseConvTensor(torch.rand(len(coords), 4), coords, [4096] * 3, 2))
+
+
+@pytest.mark.needs_sparse_conv
+def test_a_large_cloud_has_the_pairs_of_spconv_s_own_table():
+    load_backend()
+    from spconv.core import ConvAlgo
+    from spconv.pytorch import ops
+
+    cells = torch.randperm(64**3)[:70_000]  # rows in no order
+    coords = torch.stack([cells % 2, cells // 4096, cells // 64 % 64, cells % 64], 1).int()
+    # batch 2, kernel 3, stride 1, padding 1, dilation 1, no output padding, submanifold
+    arguments = coords, 2, [64] * 3, ConvAlgo.Native, [3] * 3, [1] * 3, [1] * 3, [1] * 3, [0] * 3, True
+    _, pairs, count = ops.get_indice_pairs(*arguments)
+    _, expected_pairs, expected_count = ops.stock_functions[1](*arguments)
+    # spconv counts half of the taps, the others being their mirror images; neither looks the centre up.
+    assert torch.equal(count[:13], expected_count[:13]) and int(count.sum()) > 70_000
+    for tap in (*range(13), *range(14, 27)):
+        assert rows(pairs, count, tap) == set(map(tuple, expected_pairs[:, tap, : count[tap]].T.tolist()))
