@@ -46,6 +46,7 @@ from mmengine.config import Config, DictAction
 from PIL import Image
 
 from _packaged import clear_errors
+from cleverdistiller.engine.cached_config import reads_cache, without_teacher_cache
 from cleverdistiller.errors import InputError
 from cleverdistiller.evaluation.detection_predictions import read_detections
 from cleverdistiller.fileio import load_strictly, read_state_dict, replace_when_complete
@@ -98,13 +99,19 @@ def save(picture: Image.Image, path: str) -> None:
         ) from error
 
 
+def with_images(config: str, options: dict) -> Config:
+    """A pretraining config that looks at its images, also where its training read a cache of teacher features."""
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(options)
+    return without_teacher_cache(cfg) if reads_cache(cfg) else cfg
+
+
 def pairs(args: argparse.Namespace) -> None:
     """Run the config's own loading and pairing steps on one frame and draw the result."""
     from mmdet3d.registry import DATASETS
     from mmengine.registry import init_default_scope
 
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = with_images(args.config, args.cfg_options)
     init_default_scope(cfg.default_scope)
     dataset_cfg = cfg.train_dataloader.dataset
     dataset_cfg.pipeline = pairing_steps(cfg)
@@ -182,9 +189,7 @@ def distilled(args: argparse.Namespace) -> DistilledFrame:
     if args.reach < 1:
         raise InputError(f'--reach {args.reach}', '1 metre or more', 'leave it at 50')
     students = [(args.config, args.checkpoint), *args.against]
-    cfgs = [Config.fromfile(config) for config, _ in students]
-    for cfg in cfgs:
-        cfg.merge_from_dict(args.cfg_options)
+    cfgs = [with_images(config, args.cfg_options) for config, _ in students]
     init_default_scope(cfgs[0].default_scope)
     frame, view = load_paired_frame(paired_dataset(cfgs[0], args.set), args.index)
     distillers = [

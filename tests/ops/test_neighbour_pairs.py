@@ -11,7 +11,7 @@ from cleverdistiller.ops.sparse_conv import load_backend
 @pytest.fixture
 def coords() -> torch.Tensor:
     cells = torch.unique(torch.randint(0, 6, (150, 3)) + torch.tensor([0, 900, 0]), dim=0)
-    return torch.cat([torch.randint(0, 2, (len(cells), 1)), cells], 1).int()
+    return torch.cat([torch.randint(0, 2, (len(cells), 1)), cells], 1)[torch.randperm(len(cells))].int()
 
 
 def rows(pairs, count, tap) -> set:

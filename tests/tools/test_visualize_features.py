@@ -6,6 +6,7 @@ from mmdet3d.registry import MODELS
 from mmengine.config import Config
 from PIL import Image
 
+from cleverdistiller.engine.cached_config import with_teacher_cache
 from conftest import REPO
 from runs import run_script, write_config
 
@@ -32,6 +33,15 @@ def test_features_of_two_students_are_drawn_and_told(trained, tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.count('mean cosine to the teacher') == 2 and 'one constant' in said
     assert Image.open(out).width == 2400
+
+
+def test_the_config_of_a_training_from_a_cache_is_drawn_from_its_images(trained, tmp_path, capsys):
+    config, checkpoint = trained
+    cached = tmp_path / 'cached.py'
+    with_teacher_cache(Config.fromfile(config), str(tmp_path / 'gone')).dump(cached)
+    for path in (config, cached):
+        run_script(VISUALIZE, 'features', path, checkpoint, '--out', tmp_path / f'{path.stem}.png')
+    assert (tmp_path / 'cached.png').read_bytes() == (tmp_path / f'{config.stem}.png').read_bytes()
 
 
 def test_similar_things_are_drawn_and_the_queries_told(trained, tmp_path, capsys):

@@ -41,7 +41,7 @@ def without_teacher_cache(cfg: Config) -> Config:
         InputError: If the config is none for pretraining.
     """
     cfg = deepcopy(cfg)
-    if cfg.get('model', {}).get('teacher', {}).get('type') == 'CachedTeacher':
+    if reads_cache(cfg):
         cfg.model.teacher = cfg.model.teacher.teacher
         step = _loading_step(cfg, 'LoadTeacherFeatures')
         step.type = 'LoadCameraImages'
@@ -49,6 +49,11 @@ def without_teacher_cache(cfg: Config) -> Config:
             step.pop(name, None)
     _loading_step(cfg, 'LoadCameraImages')
     return cfg
+
+
+def reads_cache(cfg: Config) -> bool:
+    """Whether a config's teacher is a :class:`CachedTeacher`."""
+    return cfg.get('model', {}).get('teacher', {}).get('type') == 'CachedTeacher'
 
 
 def _loading_step(cfg: Config, name: str) -> dict:

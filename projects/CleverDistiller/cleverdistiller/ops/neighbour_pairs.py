@@ -2,8 +2,8 @@
 
 spconv's CPU tables count cells in int32: on a grid with more than 2^31 cells (two nuScenes sweeps at 0.05 m)
 distant cells are taken for neighbours. Its CUDA tables switch to int64 there; these do the same for the CPU.
-Its hash table also leaves the processor's cache: near 80,000 voxels, twice the voxels take four times as long. Sorted
-keys keep to twice (benchmarks/scaling.py).
+Its hash table also leaves the processor's cache: near 80,000 voxels, twice the voxels take up to four times as long.
+Sorted keys take half its time there, and twice for twice the voxels (benchmarks/scaling.py).
 """
 
 import torch
@@ -26,16 +26,22 @@ def submanifold_pairs(coords: Tensor, kernel_size: list[int]) -> tuple[Tensor, T
     cells[:, 1:] += reach  # the border is reach cells wide, so no offset leaves its row
     extent = cells[:, 1:].amax(0) + 1 + reach
     strides = torch.tensor([int(extent.prod()), int(extent[1] * extent[2]), int(extent[2]), 1])
-    # In the order of their keys, so that the searches below walk through memory instead of jumping in it.
+    # In the order of their keys, so that a search walks through memory instead of jumping in it.
     key, order = (cells @ strides).sort()
     order = order.int()
+    key_or_end = torch.cat([key, key.new_full((1,), -1)])
     taps = torch.cartesian_prod(*(torch.arange(size) for size in kernel_size)) - reach  # (T, 3)
     pairs = torch.full((2, len(taps), len(coords)), -1, dtype=torch.int32)
     count = torch.zeros(len(taps), dtype=torch.int32)
     offsets = (taps @ strides[1:]).tolist()
+    slot, seen = torch.arange(len(key)), torch.ones(len(key), dtype=torch.bool)  # of the centre: each voxel sees itself
     for tap in range(len(taps) // 2 + 1, len(taps)):
-        slot = torch.searchsorted(key, key + offsets[tap]).clamp_(max=len(key) - 1)
-        found = torch.nonzero(key[slot] == key + offsets[tap])[:, 0]
+        wanted = key + offsets[tap]
+        # The next cell of a column needs no search: it lies past the last one's key, if that was there.
+        in_column = offsets[tap] == offsets[tap - 1] + 1
+        slot = slot + seen if in_column else torch.searchsorted(key, wanted)
+        seen = key_or_end[slot] == wanted
+        found = torch.nonzero(seen)[:, 0]
         inputs, outputs = order[slot[found]], order[found]
         # Taps lie in order, so the one opposite across the centre has the same pairs the other way round.
         for each, ends in ((tap, (inputs, outputs)), (len(taps) - 1 - tap, (outputs, inputs))):
