@@ -5,7 +5,7 @@ python tools/demo.py [--seed 0] [--teacher stand-in|dinov2|FILE] [--processes N]
 `make demo`, `make demo SEED=1`, `make demo TEACHER=dinov2` and `make demo CHECKPOINT=FILE` call it. It simulates a
 nuScenes and a KITTI set, takes a teacher, pretrains three students, and transfers them and random weights to
 segmentation and detection. Everything goes to work_dirs/demo, whose report.html tells what came out; another seed or
-teacher has a folder of its own, such as work_dirs/demo_seed1. --clean removes that folder.
+teacher has a folder of its own, such as work_dirs/demo_seed1. --clean removes what the demo made there.
 
 The teacher is a stand-in by default: a small vision transformer trained on the masks of other simulated images. dinov2
 is the real ViT-S from timm's hub, FILE its weights on disk. None of them is ever taken in another's place.
@@ -54,6 +54,32 @@ def run(plan: DemoPlan, processes: int) -> None:
         runner.run([plan.report()])
 
 
+def clean(plan: DemoPlan) -> None:
+    """Remove what the demo made, and its folder if nothing else lies there.
+
+    Args:
+        plan (DemoPlan): Of the demo.
+
+    Raises:
+        InputError: If the demo is at work there.
+    """
+    outputs = [path for stage in (*plan.stages(), plan.report()) for path in stage.outputs]
+    made = {plan.out / path.relative_to(plan.out).parts[0] for path in outputs}
+    with locked(plan.out):
+        for path in made | {plan.out / name for name in ('stages', 'logs', 'demo.json')}:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        (plan.out / '.lock').unlink()
+    left = sorted(path.name for path in plan.out.iterdir())
+    if left:
+        print(f'removed: what the demo made in {plan.out}; not its own, and left: {", ".join(left)}')
+    else:
+        plan.out.rmdir()
+        print(f'removed: {plan.out}')
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seed', type=int, default=0)
@@ -64,8 +90,7 @@ def main() -> None:
     with clear_errors():
         plan = DemoPlan(args.seed, args.teacher)
         if args.clean:
-            shutil.rmtree(plan.out, ignore_errors=True)
-            print(f'removed: {plan.out}')
+            clean(plan)
             return
         if plan.kind == 'file' and not Path(args.teacher).is_file():
             raise InputError(

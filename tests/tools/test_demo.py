@@ -16,6 +16,7 @@ from runs import run_script
 sys.path.insert(0, str(REPO / 'tools'))
 
 from _demo_plan import DETECTOR, EPOCHS, FEW, FEW_EPOCHS, FEW_KITTI, FINETUNE, PRETRAIN, STUDENTS, DemoPlan
+from _transfer_runs import locked
 
 PLANS = [DemoPlan(0, 'stand-in'), DemoPlan(2, 'dinov2'), DemoPlan(0, '/some where/dinov2.pth')]
 
@@ -85,11 +86,27 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_cleaning_removes_its_own_folder_alone(place):
-    for name in ('demo', 'demo_seed1', 'mine'):
+def test_cleaning_removes_what_the_demo_made_alone(place, capsys):
+    for name in ('demo_seed1', 'mine'):
         (place / 'work_dirs' / name).mkdir(parents=True)
+    plan = PLANS[0]
+    for path in (*(path for stage in plan.stages() for path in stage.outputs), *plan.report().outputs):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('made')
+    for path in ('stages/simulate.json', 'logs/simulate.log', 'demo.json', 'notes.txt'):
+        (plan.out / path).parent.mkdir(exist_ok=True)
+        (plan.out / path).write_text('written')
+    run_script(REPO / 'tools/demo.py', '--clean')
+    assert [path.name for path in plan.out.iterdir()] == ['notes.txt'] and 'left: notes.txt' in capsys.readouterr().out
+    (plan.out / 'notes.txt').unlink()
     run_script(REPO / 'tools/demo.py', '--clean')
     assert sorted(path.name for path in (place / 'work_dirs').iterdir()) == ['demo_seed1', 'mine']
+
+
+def test_a_demo_at_work_is_not_cleaned(place, capsys):
+    with locked(place / 'work_dirs/demo'), pytest.raises(SystemExit):
+        run_script(REPO / 'tools/demo.py', '--clean')
+    assert 'runs are going on' in capsys.readouterr().err
 
 
 def test_a_teacher_that_is_not_there_is_an_error(place, capsys):

@@ -67,7 +67,7 @@ def load_backend(name: str = 'auto') -> Backend:
         raise InputError(
             'spconv_triton on a machine without a GPU',
             'a CUDA device',
-            'pip install spconv-cu120==2.3.6, which also runs on a CPU',
+            'pip install spconv-cu120==2.3.6, which also runs on a CPU (Python 3.11 or older)',
         )
     reason = 'asked for' if name == 'spconv_triton' else 'spconv is not installed; a GPU is there'
     return Backend('spconv_triton', importlib.import_module('spconv_triton.pytorch'), reason)
