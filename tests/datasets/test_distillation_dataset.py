@@ -102,6 +102,7 @@ def test_a_camera_without_calibration_is_named(frames, change):
         DATASETS.build(small_dataset(frames))
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_second_dataset_is_one_class_and_one_config(frames):
     """One camera, images of another size, another record layout: DESIGN's promise for a new dataset."""
 

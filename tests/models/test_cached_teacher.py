@@ -65,6 +65,7 @@ METHODS = dict(
 )
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize('method', METHODS)
 def test_the_losses_and_gradients_are_those_from_images_rounded_alike(method, cached, frames_dir, tmp_path):
     found = []
@@ -91,6 +92,7 @@ def test_half_features_are_the_rounded_ones():
     assert all(torch.equal(said[name].half(), rounded[name]) and said[name].dtype == torch.float32 for name in said)
 
 
+@pytest.mark.needs_sparse_conv
 def test_it_knows_the_teacher_s_sizes_and_holds_no_weights(cached):
     teacher, original = teacher_of(cached), built(TEACHER)
     assert teacher.embed_dim == original.embed_dim and teacher.image_size_hw == original.image_size_hw
@@ -98,6 +100,7 @@ def test_it_knows_the_teacher_s_sizes_and_holds_no_weights(cached):
     assert copy.deepcopy(teacher) is teacher
 
 
+@pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize(
     'changes, named',
     [
@@ -115,6 +118,7 @@ def test_another_teacher_is_refused_by_name(cached, changes, named):
     assert ('weights_sha256' in str(error.value)) == ('weights_sha256=' in named)
 
 
+@pytest.mark.needs_sparse_conv
 def test_one_bit_of_the_weights_is_another_teacher(cached):
     torch.manual_seed(1)
     with pytest.raises(InputError, match='weights_sha256'):
@@ -143,6 +147,7 @@ def test_the_hash_is_that_of_the_weights_as_given():
     assert teacher.weights_sha256() != before
 
 
+@pytest.mark.needs_sparse_conv
 def test_it_does_not_look_at_images(cached):
     teacher = teacher_of(cached)
     for ask in (teacher, teacher.look):
@@ -150,6 +155,7 @@ def test_it_does_not_look_at_images(cached):
             ask(torch.rand(1, 3, *SIZE_HW))
 
 
+@pytest.mark.needs_sparse_conv
 def test_features_without_what_is_asked_for_or_of_another_cache_are_refused(cached):
     teacher = teacher_of(cached)
     patches = torch.zeros(1, 8, 4, 8, dtype=torch.float16)
@@ -161,6 +167,7 @@ def test_features_without_what_is_asked_for_or_of_another_cache_are_refused(cach
         teacher.recall(TeacherFeatures(patches, {}, cache_id='abc'))
 
 
+@pytest.mark.needs_sparse_conv
 def test_a_teacher_that_checked_nothing_takes_no_features(cached, frames_dir, tmp_path):
     model = built(small_model())
     scans = scans_of(frames_dir, cached['cache'], tmp_path)
@@ -168,6 +175,7 @@ def test_a_teacher_that_checked_nothing_takes_no_features(cached, frames_dir, tm
         model(**model.data_preprocessor(pseudo_collate(scans), True), mode='loss')
 
 
+@pytest.mark.needs_sparse_conv
 def test_another_teacher_needs_images(cached, frames_dir, tmp_path):
     model = built(small_model(teacher=cached, auxiliaries=[ANOTHER]))
     assert model.needs_images
@@ -176,6 +184,7 @@ def test_another_teacher_needs_images(cached, frames_dir, tmp_path):
         model(**model.data_preprocessor(pseudo_collate(scans), True), mode='loss')
 
 
+@pytest.mark.needs_sparse_conv
 def test_images_of_another_size_are_told(frames_dir):
     model = built(small_model(teacher=dict(TEACHER, image_size_hw=(32, 64))))
     dataset = DATASETS.build(small_dataset(frames_dir))

@@ -235,6 +235,7 @@ def test_a_deep_copy_is_independent_and_equal(student):
     assert not torch.equal(twin(grid), student(grid))
 
 
+@pytest.mark.needs_sparse_conv
 def test_checkpointing_runs_the_blocks_twice_and_changes_no_number():
     plain = make_student().train()
     saving = copy.deepcopy(plain)

@@ -21,6 +21,8 @@ from runs import run_script, train, write_config
 
 TOOL = REPO / 'tools' / 'cache_teacher.py'
 SHARDS = ('--shard-size', '3', '--batch-size', '2', '--workers', '0')
+pytestmark = pytest.mark.needs_sparse_conv
+
 # Dies, as by kill -9, when half of a shard is written.
 DIES = """
 import os, pathlib, runpy, signal, sys

@@ -402,6 +402,7 @@ def test_visibility_is_of_all_cameras_together(visible_px, level):
     assert visibility_of(4, images) == level
 
 
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) >= '2.5.0', reason='the devkit takes arrays of one for numbers')
 def test_devkit_draws_it(nusc, tmp_path):
     token = nusc.sample[1]['token']
     with warnings.catch_warnings():

@@ -57,7 +57,7 @@ class LabelSet:
 
     def ids_of(self, rows: np.ndarray) -> np.ndarray:
         """(N,) raw ids in the rows of a label file, without their instances."""
-        return rows & (_EVERY_ID - 1) if rows.dtype.kind == 'u' else rows
+        return rows & (_EVERY_ID - 1) if rows.dtype.kind == 'u' and rows.dtype.itemsize > 2 else rows
 
     def decode(self, raw: np.ndarray, unlabelled: int | None = None) -> np.ndarray:
         """Classes of raw ids.
