@@ -172,11 +172,10 @@ def median_step_seconds(
 
 def step_seconds(model: nn.Module, optimiser: OptimWrapper, batch: dict, device: str) -> float:
     """Of one whole step."""
-    wait_for(device)
-    start = time.perf_counter()
-    model.train_step(batch, optimiser)
-    wait_for(device)
-    return time.perf_counter() - start
+    clock = Clock(device)
+    with clock('step'):
+        model.train_step(batch, optimiser)
+    return clock.seconds['step']
 
 
 def waits_of_a_step(model: nn.Module, optimiser: OptimWrapper, batch: dict) -> dict[str, int]:

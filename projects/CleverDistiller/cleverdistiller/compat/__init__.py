@@ -3,8 +3,8 @@
 - ``spconv.pytorch.ops.get_current_stream``: asks CUDA for a stream even when every tensor is on the CPU,
   which fails without a GPU. Replaced by a version that answers 0 there; with a GPU nothing changes.
 - ``spconv.pytorch.ops.get_indice_pairs``: counts cells in int32 on a CPU, which makes neighbours of distant
-  cells once a batch's grid has 2^31 cells. Above that size, and on a CPU only, :mod:`ops.neighbour_pairs`; from
-  32,768 voxels as well, where its hash table is slower.
+  cells once a batch's grid has 2^31 cells. Above that size, and on a CPU only, :mod:`ops.neighbour_pairs`;
+  above 32,768 voxels as well, where its hash table is slower.
 - ``mmcv.ops``: has no CPU kernel for most operators on points. ``furthest_point_sample`` (``_with_dist``),
   ``gather_points``, ``ball_query``, ``grouping_operation``, ``three_nn``, ``three_interpolate``,
   ``points_in_boxes_part`` and ``_all``, ``nms3d`` (``_normal``), in every module of mmcv and mmdet3d that holds

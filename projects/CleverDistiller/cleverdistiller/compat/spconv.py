@@ -47,10 +47,9 @@ def _get_indice_pairs(
 
     plain = all(d == 1 for d in dilation) and not transpose
     submanifold = plain and subm and all(size % 2 for size in ksize)
-    too_large = math.prod(spatial_shape) * batch_size >= _INT32_CELLS
-    if not indices.is_cuda and submanifold and (too_large or len(indices) > _HASHED_VOXELS):
-        return indices, *submanifold_pairs(indices, ksize)
-    if indices.is_cuda or not too_large:
+    right = math.prod(spatial_shape) * batch_size < _INT32_CELLS
+    slow = submanifold and len(indices) > _HASHED_VOXELS
+    if indices.is_cuda or (right and not slow):
         return ops.stock_functions[1](
             indices,
             batch_size,
@@ -65,6 +64,8 @@ def _get_indice_pairs(
             transpose,
             num_out_act_bound,
         )
+    if submanifold:
+        return indices, *submanifold_pairs(indices, ksize)
     if plain and not subm and list(ksize) == list(stride) and not any(padding):
         return strided_pairs(indices, stride)
     raise InputError(
