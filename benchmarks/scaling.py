@@ -7,8 +7,7 @@ area grows with their points, so that voxels, pairs and neighbours do as well. A
 which slows down slows them all. Prints one JSON line: milliseconds of the fastest step and peak memory by batch and
 points, and the growth at each doubling of either, of which `largest_growth` is the largest.
 
-On a CPU, glibc hands each block above 32 MiB back to the system and has it cleared again for the next one: say
-MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=-1 before the command to measure the step without that.
+On a CPU freed memory is kept, as tools/train.py does, unless MALLOC_ settings are in the environment.
 """
 
 import argparse

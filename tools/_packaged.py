@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
+from cleverdistiller.compat import keep_freed_memory
 from cleverdistiller.errors import InputError
 
 
@@ -23,6 +26,9 @@ def clear_errors() -> Iterator[None]:
 def run_packaged_tool(name: str) -> None:
     """Run one of the scripts that mmdet3d brings in its package, with this process's arguments."""
     import mmdet3d
+
+    if not torch.cuda.is_available():
+        keep_freed_memory()
 
     script = Path(mmdet3d.__file__).parent / '.mim' / 'tools' / name
     with clear_errors():
