@@ -21,7 +21,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 import cleverdistiller  # noqa: F401  (fills the registries)
-from cleverdistiller.compat import keep_freed_memory
+from cleverdistiller.compat import tune_cpu_memory
 from cleverdistiller.models.teachers import FrozenTeacher
 from cleverdistiller.structures import TeacherFeatures
 
@@ -65,8 +65,7 @@ def small_config(teacher: str) -> Config:
 
 def build_model(cfg: Config, device: str, cached: bool = False, compile_teacher: bool = False) -> nn.Module:
     """The config's distiller, in training mode, seeded."""
-    if device == 'cpu':
-        keep_freed_memory()  # as tools/train.py does
+    tune_cpu_memory()  # as tools/train.py does
     init_default_scope('mmdet3d')
     torch.manual_seed(0)
     np.random.seed(0)

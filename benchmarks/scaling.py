@@ -6,8 +6,6 @@ A small student (MinkUNet-14, 0.1 m voxels) with its teacher's features given; s
 area grows with their points, so that voxels, pairs and neighbours do as well. All sizes take turns, so that a machine
 which slows down slows them all. Prints one JSON line: milliseconds of the fastest step and peak memory by batch and
 points, and the growth at each doubling of either, of which `largest_growth` is the largest.
-
-On a CPU freed memory is kept, as tools/train.py does, unless MALLOC_ settings are in the environment.
 """
 
 import argparse

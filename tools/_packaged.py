@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
-from cleverdistiller.compat import keep_freed_memory
+from cleverdistiller.compat import tune_cpu_memory
 from cleverdistiller.errors import InputError
 
 
@@ -27,8 +25,7 @@ def run_packaged_tool(name: str) -> None:
     """Run one of the scripts that mmdet3d brings in its package, with this process's arguments."""
     import mmdet3d
 
-    if not torch.cuda.is_available():
-        keep_freed_memory()
+    tune_cpu_memory()
 
     script = Path(mmdet3d.__file__).parent / '.mim' / 'tools' / name
     with clear_errors():

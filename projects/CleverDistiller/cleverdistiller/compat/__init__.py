@@ -15,13 +15,14 @@
 - ``mmcv._ext``: mmdet3d imports every operator of mmcv's, so without the compiled ones nothing of it could be imported.
   Where they do not load, a stand-in takes their place, whose operators say so when called: pretraining and
   segmentation call none. Where they load, nothing changes. Importing ``cleverdistiller`` does this.
-- glibc's ``malloc``: gives large blocks back to the system, which maps and clears them anew for the next tensor. It
-  keeps them, in a process whose tensors are on the CPU and whose environment does not say otherwise.
+- glibc's ``malloc`` and oneDNN, without a GPU: the first gives large blocks back to the system, which clears them anew
+  for the next tensor; the second keeps kernels for shapes that never come again. The first keeps, the second forgets,
+  unless the environment says otherwise.
 
 Nothing else changes before the functions below are called; calling them again does nothing.
 """
 
-from cleverdistiller.compat.malloc import keep_freed_memory
+from cleverdistiller.compat.cpu_memory import tune_cpu_memory
 from cleverdistiller.compat.mmcv import (
     let_mmcv_import_without_operators,
     make_point_ops_run_on_cpu,
@@ -30,9 +31,9 @@ from cleverdistiller.compat.mmcv import (
 from cleverdistiller.compat.spconv import make_spconv_right_on_cpu
 
 __all__ = [
-    'keep_freed_memory',
     'let_mmcv_import_without_operators',
     'make_point_ops_run_on_cpu',
     'make_spconv_right_on_cpu',
     'missing_operators',
+    'tune_cpu_memory',
 ]
