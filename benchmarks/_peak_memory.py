@@ -32,11 +32,16 @@ def peak_memory(device: str = 'cpu') -> Iterator[Peak]:
     else:
         ctypes.CDLL(None).malloc_trim(0)  # memory that was freed but kept would hide what comes
         Path('/proc/self/clear_refs').write_text('5')  # VmHWM begins anew
-        before = _status_kib('VmRSS')
+        before = resident_mib()
         yield peak
-        peak.mib = (_status_kib('VmHWM') - before) / 1024
+        peak.mib = _status_mib('VmHWM') - before
 
 
-def _status_kib(key: str) -> int:
+def resident_mib() -> float:
+    """What this process has in memory now."""
+    return _status_mib('VmRSS')
+
+
+def _status_mib(key: str) -> float:
     lines = Path('/proc/self/status').read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(f'{key}:')).split()[1])
+    return int(next(line for line in lines if line.startswith(f'{key}:')).split()[1]) / 1024
