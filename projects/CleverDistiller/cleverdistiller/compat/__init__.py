@@ -16,7 +16,7 @@
   Where they do not load, a stand-in takes their place, whose operators say so when called: pretraining and
   segmentation call none. Where they load, nothing changes. Importing ``cleverdistiller`` does this.
 - glibc's ``malloc`` and oneDNN, without a GPU: the first gives large blocks back to the system, which clears them anew
-  for the next tensor; the second keeps kernels for shapes that never come again. The first keeps, the second forgets,
+  for the next tensor; the second keeps kernels for shapes that never come again. ``tune_cpu_memory`` turns both round,
   unless the environment says otherwise.
 
 Nothing else changes before the functions below are called; calling them again does nothing.
