@@ -26,7 +26,6 @@ def run_packaged_tool(name: str) -> None:
     import mmdet3d
 
     tune_cpu_memory()
-
     script = Path(mmdet3d.__file__).parent / '.mim' / 'tools' / name
     with clear_errors():
         if not script.is_file():

@@ -29,10 +29,19 @@ needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='anot
 ONEDNN = 'ONEDNN_PRIMITIVE_CACHE_CAPACITY'
 
 
+def settings() -> set[str]:
+    """What the environment of the tests says about memory."""
+    return {
+        name
+        for name in os.environ
+        if name.startswith('MALLOC_') or name in ('GLIBC_TUNABLES', ONEDNN, 'DNNL_PRIMITIVE_CACHE_CAPACITY')
+    }
+
+
 def said_by(script: str, **environment) -> str:
     """What a tuned process without a GPU prints."""
     start = 'import torch\nfrom cleverdistiller.compat import tune_cpu_memory\ntune_cpu_memory()\n'
-    cleared = {name: value for name, value in os.environ.items() if not name.startswith('MALLOC_') and name != ONEDNN}
+    cleared = {name: value for name, value in os.environ.items() if name not in settings()}
     ran = subprocess.run(
         [sys.executable, '-c', start + script],
         capture_output=True,
@@ -75,7 +84,7 @@ def mallopt(monkeypatch):
     monkeypatch.setattr(cpu_memory.ctypes, 'CDLL', lambda name: Library())
     monkeypatch.setattr(platform, 'libc_ver', lambda: ('glibc', '2.36'))
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    for name in [name for name in os.environ if name.startswith('MALLOC_') or name in ('GLIBC_TUNABLES', ONEDNN)]:
+    for name in settings():
         monkeypatch.delenv(name)
     return calls
 
