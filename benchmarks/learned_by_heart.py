@@ -30,7 +30,7 @@ def check(config: str, detections: str, least_points: int, sure: float) -> dict:
     cfg = Config.fromfile(config)
     init_default_scope(cfg.default_scope)
     test, training = cfg.test_dataloader.dataset, cfg.train_dataloader.dataset
-    labelled = [step for step in training.pipeline if step.type not in ('PointSample', 'PointShuffle')]
+    labelled = [step for step in training.pipeline if step.type not in ('DetectionPointSample', 'PointShuffle')]
     frames = DATASETS.build(dict(training, data_root=test.data_root, ann_file=test.ann_file, pipeline=labelled))
     found_in, objects, false = read_detections(detections), [], 0
     for frame in frames:

@@ -265,8 +265,8 @@ def test_a_detector_steps_on_a_cpu_at_reduced_size(name, whole, detection_roots)
     for step in cfg.train_dataloader.dataset.pipeline:
         if step.type == 'ObjectSample':
             step.db_sampler.update(data_root=f'{root}/', info_path=f'{root}/{name}_dbinfos_train.pkl')
-        if step.type == 'PointSample':
-            step.update(type='SampledPointsFirst' if whole else 'PointSample', num_points=256)
+        if step.type == 'DetectionPointSample':
+            step.update(type='SampledPointsFirst' if whole else step.type, num_points=256)
         if not (whole and step.type == 'PointShuffle'):
             pipeline.append(step)
     dataset = DATASETS.build(

@@ -10,7 +10,7 @@ data_root = root + 'kitti/'
 # points are many. Rotated NMS of them would cost more than everything else.
 proposals = dict(nms_cfg=dict(use_rotate_nms=False, nms_pre=1024, nms_post=128))
 model = dict(num_points=4096, train_cfg=dict(rpn_proposal=proposals, rcnn=dict(sampler=dict(num=16))), test_cfg=dict(rpn=proposals))
-changed = dict(PointSample=dict(type='SampledPointsFirst', num_points=4096, sample_range=40.0), ObjectSample=dict(_base_.train_pipeline[2], db_sampler=dict(
+changed = dict(DetectionPointSample=dict(type='SampledPointsFirst', num_points=4096, sample_range=40.0), ObjectSample=dict(_base_.train_pipeline[2], db_sampler=dict(
     _base_.db_sampler, data_root=data_root, info_path=data_root + 'kitti_dbinfos_train.pkl')))
 train_pipeline = [
     changed.get(step['type'], step) for step in _base_.train_pipeline

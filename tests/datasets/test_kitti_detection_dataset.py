@@ -43,7 +43,7 @@ def config(root: Path, split: str = 'train', sampler: dict | None = None, **chan
             step['db_sampler'].update(
                 data_root=str(root), info_path=str(root / 'kitti_dbinfos_train.pkl'), **(sampler or {})
             )
-        if step['type'] == 'PointSample':
+        if step['type'] == 'DetectionPointSample':
             step['num_points'] = 256
     return dataset
 

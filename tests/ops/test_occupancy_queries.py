@@ -1,8 +1,10 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from cleverdistiller.ops.occupancy_queries import radius_pairs, sample_queries
+from cleverdistiller.ops.occupancy_queries import decimate, radius_pairs, sample_queries
 from conftest import make_sweep
 
 
@@ -20,6 +22,40 @@ def brute_force(queries, points, radius_m) -> set:
         for p in range(len(points))
         if float(((queries[q] - points[p]) ** 2).sum()) <= radius_m**2
     }
+
+
+def members_of_cells(points, size_m) -> dict[tuple, list[int]]:
+    """Rows of the points in each cell, point by point."""
+    members = {}
+    for row, point in enumerate(points.double()):
+        members.setdefault(tuple(int(math.floor(value / size_m)) for value in point[:3].tolist()), []).append(row)
+    return members
+
+
+@pytest.mark.parametrize('case', ['sweep', 'random', 'one cell', 'one point', 'about the sensor', 'far'])
+def test_decimation_keeps_one_point_of_each_cell(case, sweep):
+    points = dict(
+        sweep=sweep[:, :4],
+        random=torch.randn(500, 4),
+        **{'one cell': torch.rand(50, 4) * 0.4, 'one point': torch.rand(1, 4)},
+        **{'about the sensor': (torch.rand(200, 4) - 0.5), 'far': torch.rand(300, 4) * 3 + 500},
+    )[case]
+    kept, members = decimate(points, 0.5), members_of_cells(points, 0.5)
+    assert len(kept) == len(members)
+    assert all(len(set(kept.tolist()) & set(rows)) == 1 for rows in members.values())
+
+
+def test_decimation_draws_a_cell_s_point_uniformly_and_repeats_with_its_seed():
+    points = torch.rand(20, 3) * 0.4
+    points[10:] += 7
+    counts = np.zeros(20)
+    for seed in range(500):
+        torch.manual_seed(seed)
+        kept = decimate(points, 0.5)
+        torch.manual_seed(seed)
+        assert torch.equal(kept, decimate(points, 0.5))
+        counts[kept] += 1
+    assert abs(counts - 50).max() < 35  # five standard deviations
 
 
 @pytest.mark.parametrize('wanted, occupied', [(99, 33), (100, 34), (101, 35)])

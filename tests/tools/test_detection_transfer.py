@@ -44,8 +44,6 @@ def config(tmp_path_factory) -> Path:
         loader.dataset.data_root = f'{root}/'
         loader.update(num_workers=0, persistent_workers=False)
         for step in loader.dataset.pipeline:
-            if step.type == 'PointSample':
-                step.num_points = 1024
             if step.type == 'ObjectSample':
                 step.db_sampler.update(data_root=f'{root}/', info_path=str(root / 'kitti_dbinfos_train.pkl'))
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):

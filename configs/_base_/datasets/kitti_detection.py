@@ -28,14 +28,14 @@ train_pipeline = [
     dict(type='GlobalRotScaleTrans', rot_range=(-0.78539816, 0.78539816), scale_ratio_range=(0.95, 1.05)),
     dict(type='PointsRangeFilter', point_cloud_range=point_cloud_range),
     dict(type='ObjectRangeFilter', point_cloud_range=point_cloud_range),
-    dict(type='PointSample', num_points=16384, sample_range=40.0),
+    dict(type='DetectionPointSample', num_points=16384, sample_range=40.0),
     dict(type='PointShuffle'),
     dict(type='Pack3DDetInputs', keys=('points', 'gt_bboxes_3d', 'gt_labels_3d'), meta_keys=meta_keys),
 ]
 test_pipeline = [
     load,
     dict(type='PointsRangeFilter', point_cloud_range=point_cloud_range),
-    dict(type='PointSample', num_points=16384, sample_range=40.0),
+    dict(type='DetectionPointSample', num_points=16384, sample_range=40.0),
     dict(type='Pack3DDetInputs', keys=('points',), meta_keys=meta_keys),
 ]
 

@@ -6,8 +6,8 @@
 data_root = 'data/waymo_detection/'
 class_names = ('Pedestrian', 'Cyclist', 'Car')
 point_cloud_range = (-75.2, -75.2, -2, 75.2, 75.2, 4)
-# Of about 170,000 points. A leaf that lets the backbone see them all replaces PointSample by SampledPointsFirst, takes
-# out PointShuffle, and sets model.num_points.
+# Of about 170,000 points. A leaf that lets the backbone see them all replaces DetectionPointSample by
+# SampledPointsFirst, takes out PointShuffle, and sets model.num_points.
 num_points = 65536
 
 # Waymo's intensity has no upper bound; tanh of it is in 0..1, which is what the student saw: nuScenes' 0..255 times
@@ -32,14 +32,14 @@ train_pipeline = [
     dict(type='GlobalRotScaleTrans', rot_range=(-0.78539816, 0.78539816), scale_ratio_range=(0.95, 1.05)),
     dict(type='PointsRangeFilter', point_cloud_range=point_cloud_range),
     dict(type='ObjectRangeFilter', point_cloud_range=point_cloud_range),
-    dict(type='PointSample', num_points=num_points),
+    dict(type='DetectionPointSample', num_points=num_points),
     dict(type='PointShuffle'),
     dict(type='Pack3DDetInputs', keys=('points', 'gt_bboxes_3d', 'gt_labels_3d'), meta_keys=meta_keys),
 ]
 test_pipeline = [
     load,
     dict(type='PointsRangeFilter', point_cloud_range=point_cloud_range),
-    dict(type='PointSample', num_points=num_points),
+    dict(type='DetectionPointSample', num_points=num_points),
     dict(type='Pack3DDetInputs', keys=('points',), meta_keys=meta_keys),
 ]
 

@@ -5,8 +5,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cleverdistiller.ops.voxelize import voxelize
+
 # With so many draws for each point wanted, nine in ten of a sweep's crowded queries find enough near ones.
 DRAWS_PER_POINT = 8
+
+
+def decimate(points: Tensor, cell_m: float) -> Tensor:
+    """One point of each cell at random, cell = floor(xyz / size).
+
+    Near the sensor a sweep is as dense as the beams, not as the surface. (ALSO truncates where this rounds down, which
+    makes its cells at 0 twice as wide, and keeps a cell's first point.)
+
+    Args:
+        points (Tensor): (N, 3 + c) float32, metres and further channels.
+        cell_m (float): Edge of a cell.
+
+    Returns:
+        Tensor: (K,) int64, rows of the points kept, in the order of their cells.
+    """
+    one_cloud = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+    return voxelize(points, one_cloud, 1, cell_m, random_representative=True).representative
 
 
 def sample_queries(

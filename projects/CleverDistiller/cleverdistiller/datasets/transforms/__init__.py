@@ -1,4 +1,5 @@
 from cleverdistiller.datasets.transforms.augment_scan import AugmentScan
+from cleverdistiller.datasets.transforms.detection_point_sample import DetectionPointSample
 from cleverdistiller.datasets.transforms.drop_no_returns import DropNoReturns
 from cleverdistiller.datasets.transforms.load_camera_images import LoadCameraImages
 from cleverdistiller.datasets.transforms.load_lidar_sweep import LoadLiDARSweep
@@ -14,6 +15,7 @@ from cleverdistiller.datasets.transforms.sampled_points_first import SampledPoin
 
 __all__ = [
     'AugmentScan',
+    'DetectionPointSample',
     'DropNoReturns',
     'LoadCameraImages',
     'LoadLiDARSweep',

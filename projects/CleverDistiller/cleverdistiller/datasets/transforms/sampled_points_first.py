@@ -1,11 +1,12 @@
 import numpy as np
-from mmdet3d.datasets.transforms import PointSample
 from mmdet3d.registry import TRANSFORMS
+
+from cleverdistiller.datasets.transforms.detection_point_sample import DetectionPointSample
 
 
 @TRANSFORMS.register_module()
-class SampledPointsFirst(PointSample):
-    """Sample points as mmdet3d's ``PointSample`` does, but keep the others behind them.
+class SampledPointsFirst(DetectionPointSample):
+    """Sample points as :class:`DetectionPointSample` does, but keep the others behind them.
 
     For a detector whose backbone voxelises the whole cloud while its heads see ``num_points`` of it
     (``TransferPointRCNN.num_points``). No ``PointShuffle`` after it: the order says which points were sampled.
@@ -17,7 +18,8 @@ class SampledPointsFirst(PointSample):
 
     Args:
         num_points (int): How many to sample.
-        sample_range (float | None): Metres from the sensor beyond which all points are taken first.
+        sample_range (float | None): Metres from the sensor beyond which all points are taken first, if they are fewer
+            than ``num_points``.
     """
 
     def transform(self, results: dict) -> dict:

@@ -14,6 +14,8 @@ What is wrong in mmdet3d 1.4's PointRCNN, and where it is mended:
 9. Proposals of any size, up to 10^9 m, and boxes of infinite size: :class:`TransferPointRPNHead`,
    :class:`TransferPointRCNNBboxHead`.
 10. Proposals that keep their graph, some of it for ever: :class:`TransferPointRPNHead`.
+11. Nothing but far points sampled from a cloud of many, so no point in a near box: :class:`DetectionPointSample`
+    (``datasets/transforms/detection_point_sample.py``).
 """
 
 from cleverdistiller.downstream.detectors.piecewise_roi_sampler import PiecewiseRoISampler

@@ -30,7 +30,7 @@ class TransferPointRCNN(PointRCNN):
             raise InputError(
                 f'model.num_points={num_points} with a {type(self.backbone).__name__}',
                 'a StudentPointBackbone, the only one that takes clouds of unequal size',
-                'leave model.num_points out and sample the points in the pipeline (PointSample)',
+                'leave model.num_points out and sample the points in the pipeline (DetectionPointSample)',
             )
 
     def extract_feat(self, batch_inputs_dict: dict) -> dict[str, Tensor]:
@@ -48,7 +48,7 @@ class TransferPointRCNN(PointRCNN):
         clouds = batch_inputs_dict['points']
         sizes = [len(cloud) for cloud in clouds]
         if self.num_points is None and len(set(sizes)) > 1:
-            raise InputError(f'clouds of {sizes} points', 'clouds of one size', 'end the pipeline with PointSample')
+            raise InputError(f'clouds of {sizes} points', 'clouds of one size', 'sample them with DetectionPointSample')
         if self.num_points is not None and min(sizes) < self.num_points:
             raise InputError(
                 f'clouds of {sizes} points',
