@@ -71,9 +71,16 @@ def test_a_share_of_the_points_is_refused():
         TRANSFORMS.build(dict(type='DetectionPointSample', num_points=0.5))
 
 
-@pytest.mark.parametrize('leaf', sorted((REPO / 'configs').glob('*/*pointrcnn*.py')), ids=lambda leaf: leaf.stem)
-def test_no_shipped_config_samples_with_the_stock_transform(leaf):
-    cfg = Config.fromfile(leaf)
+LOADING = [
+    *(REPO / 'configs/_base_/datasets').glob('*_detection.py'),
+    REPO / 'configs/demo/pointrcnn_minkunet14_50_kitti_simulated.py',
+    REPO / 'configs/detection/kitti_real_overfit.py',
+]
+
+
+@pytest.mark.parametrize('config', LOADING, ids=lambda config: config.stem)
+def test_no_shipped_config_samples_with_the_stock_transform(config):
+    cfg = Config.fromfile(config)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         kinds = [step.type for step in loader.dataset.pipeline if 'Point' in step.type]
         assert any(kind in OURS for kind in kinds) and 'PointSample' not in kinds

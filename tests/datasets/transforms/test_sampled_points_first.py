@@ -19,9 +19,9 @@ def cloud(count: int) -> torch.Tensor:
 def test_the_first_points_are_mmdet3d_s_sample_and_the_rest_follow():
     points = cloud(50)
     np.random.seed(1)
-    found = sampled_first(points, num_points=20, sample_range=40.0)
+    found = sampled_first(points, num_points=20, sample_range=70.0)
     np.random.seed(1)
-    step = TRANSFORMS.build(dict(type='PointSample', num_points=20, sample_range=40.0))
+    step = TRANSFORMS.build(dict(type='PointSample', num_points=20, sample_range=70.0))
     expected = step(dict(points=LiDARPoints(points, points_dim=4)))['points'].tensor
     assert torch.equal(found[:20], expected)
     assert sorted(found[:, 3].tolist()) == list(range(50))
