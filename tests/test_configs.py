@@ -22,7 +22,7 @@ CONTRASTIVE = ('ppkt', 'slidr')  # theirs are built and stepped in models/test_c
 NUSCENES = [leaf for leaf in PRETRAIN if not leaf.name.startswith(CONTRASTIVE)]
 ABLATIONS = sorted((REPO / 'configs' / 'ablation').glob('*.py'))
 METHOD = REPO / 'configs' / 'pretrain' / 'cleverdistiller_minkunet34_vits_100e_nuscenes.py'
-DETECTION = [leaf for leaf in LEAVES if '_pointrcnn_' in leaf.name and leaf.parent.name == 'detection']
+DETECTION = [leaf for leaf in LEAVES if 'pointrcnn_' in leaf.name and leaf.parent.name == 'detection']
 SEGMENTATION = sorted((REPO / 'configs' / 'segmentation').glob('*.py'))
 TRANSFER = [leaf for leaf in LEAVES if leaf.name.startswith(('lp_', 'ft_'))]
 WIDTHS = dict(vits=384, vitb=768, vitl=1024)
@@ -51,7 +51,7 @@ def test_all_method_teacher_and_epoch_combinations_are_there():
         for teacher in WIDTHS
         for epochs in (50, 100)
     }
-    expected |= {f'{method}_ptv3_vits_100e_nuscenes' for method in ('cleverdistiller', 'scalr')}
+    expected |= {f'{method}_ptv3_{teacher}_100e_nuscenes' for method in ('cleverdistiller', 'scalr') for teacher in WIDTHS}
     expected |= {f'{method}_minkunet34_vits_{epochs}e_nuscenes' for method in CONTRASTIVE for epochs in (50, 100)}
     assert {leaf.stem for leaf in PRETRAIN} == expected
 
@@ -77,7 +77,7 @@ def test_says_what_its_name_says(leaf):
 @pytest.mark.needs_sparse_conv
 @pytest.mark.parametrize(
     'leaf',
-    [leaf for leaf in NUSCENES if ('_50e_' in leaf.name or 'ptv3' in leaf.name) and 'vitl' not in leaf.name],
+    [leaf for leaf in NUSCENES if ('_50e_' in leaf.name and 'vitl' not in leaf.name) or 'ptv3_vits' in leaf.name],
     ids=name_of,
 )
 def test_steps_on_a_cpu_at_reduced_size(leaf, frames_dir):
@@ -141,14 +141,16 @@ def test_the_published_protocols_are_there():
     )
     expected = {f'ft_minkunet34_{percent}_{name}' for name, every in percents.items() for percent in every}
     expected |= {f'submission_minkunet34_{name}' for name in ('nuscenes', 'semantickitti')}
-    expected |= {'lp_minkunet34_100_nuscenes', 'lp_ptv3_100_nuscenes', 'ft_ptv3_1_nuscenes'}
+    expected |= {'lp_minkunet34_100_nuscenes', 'lp_ptv3_100_nuscenes', 'ft_minkunet34_1_semantickitti_weighted'}
+    expected |= {f'ft_ptv3_{percent}_nuscenes' for percent in percents['nuscenes']}
+    expected |= {f'ft_ptv3_1_{name}' for name in ('semantickitti', 'waymo')}
     assert {leaf.stem for leaf in SEGMENTATION} == expected
 
 
 @pytest.mark.parametrize('leaf', TRANSFER, ids=name_of)
 def test_a_transfer_says_what_its_name_says(leaf):
     cfg = Config.fromfile(leaf)
-    task, student, percent, name = leaf.stem.removesuffix('_simulated').split('_')
+    task, student, percent, name = leaf.stem.removesuffix('_simulated').removesuffix('_weighted').split('_')
     dataset = DATASETS.get(cfg.train_dataloader.dataset.type)
     assert dataset.name == name and cfg.model.num_classes == len(dataset.labels.names)
     backbone = cfg.model.backbone
@@ -200,12 +202,32 @@ def test_a_transfer_steps_and_predicts_on_a_cpu_at_reduced_size(leaf, tmp_path):
     assert 0 <= metric.evaluate(len(test))['seg/miou'] <= 1
 
 
+def test_the_class_weights_are_in_the_order_of_the_classes():
+    """Pointcept's order, from which its weights were copied."""
+    names = """car bicycle motorcycle truck other-vehicle person bicyclist motorcyclist road parking sidewalk other-ground
+        building fence vegetation trunk terrain pole traffic-sign""".split()
+    cfg = Config.fromfile(REPO / 'configs/segmentation/ft_minkunet34_1_semantickitti_weighted.py')
+    assert list(DATASETS.get(cfg.train_dataloader.dataset.type).labels.names) == names
+    weights = dict(zip(names, cfg.model.losses.ce.class_weight))
+    assert len(cfg.model.losses.ce.class_weight) == 19
+    assert max(weights, key=weights.get) == 'motorcyclist' and min(weights, key=weights.get) == 'vegetation'
+
+
 def test_the_detection_protocols_are_there():
     sets = [(percent, 'kitti') for percent in (5, 10, 20, 100)] + [(5, 'waymo'), (10, 'waymo')]
     expected = {
         f'{method}_pointrcnn_minkunet34_{percent}_{name}'
         for method in ('random', 'scalr', 'cleverdistiller')
         for percent, name in sets
+    }
+    expected |= {
+        f'{method}100e_pointrcnn_minkunet34_{percent}_{name}'
+        for method in ('scalr', 'cleverdistiller')
+        for percent, name in sets
+        if percent != 100
+    }
+    expected |= {
+        f'{method}_openpcdetpointrcnn_minkunet34_5_kitti' for method in ('random', 'scalr', 'cleverdistiller')
     }
     expected |= {f'random_pointrcnn_pointnet2_{percent}_kitti' for percent in (5, 100)}
     expected.add('submission_pointrcnn_minkunet34_kitti')
@@ -215,7 +237,8 @@ def test_the_detection_protocols_are_there():
 @pytest.mark.parametrize('leaf', [leaf for leaf in DETECTION if 'submission' not in leaf.name], ids=name_of)
 def test_a_detector_says_what_its_name_says(leaf):
     cfg = Config.fromfile(leaf)
-    method, _, backbone, percent, name = leaf.stem.split('_')
+    method, detector, backbone, percent, name = leaf.stem.split('_')
+    method, epochs = (method.removesuffix('100e'), 100) if method.endswith('100e') else (method, 50)
     assert DATASETS.get(cfg.train_dataloader.dataset.type).name.removesuffix('_detection') == name
     listed = cfg.train_dataloader.dataset.get('frame_list')
     assert (listed is None) == (percent == '100')
@@ -228,8 +251,13 @@ def test_a_detector_says_what_its_name_says(leaf):
         weights = cfg.model.backbone.student_weights
         assert cfg.model.backbone.student.depth == 34 and cfg.model.backbone.voxel_size_m == 0.05
         assert weights == (
-            None if method == 'random' else f'work_dirs/{method}_minkunet34_vitb_50e_nuscenes/student.safetensors'
+            None if method == 'random' else f'work_dirs/{method}_minkunet34_vitb_{epochs}e_nuscenes/student.safetensors'
         )
+
+
+    stage, openpcdet = cfg.model.train_cfg.rcnn, detector == 'openpcdetpointrcnn'
+    assert (stage.cls_pos_thr, stage.cls_neg_thr) == ((0.6, 0.45) if openpcdet else (0.7, 0.25))
+    assert cfg.model.test_cfg.rpn.nms_cfg.nms_post == (100 if openpcdet else 512)
 
 
 @pytest.fixture(scope='module')
@@ -244,11 +272,19 @@ def detection_roots(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.mark.needs_mmcv_ops
 @pytest.mark.needs_sparse_conv
-@pytest.mark.parametrize('name', ['kitti', 'waymo'])
-@pytest.mark.parametrize('whole', [False, True], ids=['sampled', 'whole clouds'])
-def test_a_detector_steps_on_a_cpu_at_reduced_size(name, whole, detection_roots):
+@pytest.mark.parametrize(
+    'detector, name, whole',
+    [
+        ('pointrcnn', 'kitti', False),
+        ('pointrcnn', 'kitti', True),
+        ('pointrcnn', 'waymo', False),
+        ('pointrcnn', 'waymo', True),
+        ('openpcdetpointrcnn', 'kitti', False),
+    ],
+)
+def test_a_detector_steps_on_a_cpu_at_reduced_size(detector, name, whole, detection_roots):
     """With the leaf's own pipeline; whole clouds as the data set's config and docs/detection.md describe them."""
-    cfg = Config.fromfile(REPO / f'configs/detection/random_pointrcnn_minkunet34_5_{name}.py')
+    cfg = Config.fromfile(REPO / f'configs/detection/random_{detector}_minkunet34_5_{name}.py')
     root = detection_roots[name]
     reduced = {
         'backbone.voxel_size_m': 0.5,
@@ -273,6 +309,11 @@ def test_a_detector_steps_on_a_cpu_at_reduced_size(name, whole, detection_roots)
         dict(cfg.train_dataloader.dataset, data_root=f'{root}/', frame_list=None, pipeline=pipeline)
     )
     model = MODELS.build(cfg.model)
+    head = model.roi_head.bbox_head
+    norms = [part for part in head.SA_modules.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert (head.score_target, bool(norms)) == (
+        ('class', False) if detector == 'openpcdetpointrcnn' else ('overlap', True)
+    )
     wrapper = build_optim_wrapper(model, dict(type='OptimWrapper', optimizer=cfg.optim_wrapper.optimizer))
     losses = model.train_step(pseudo_collate([dataset[0], dataset[1]]), wrapper)
     assert torch.isfinite(losses['loss']) and losses['loss'] > 0

@@ -1,8 +1,10 @@
 """A second-stage box is finite, or the frame whose numbers are not is named."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
-from small_point_rcnn import batch, small_point_rcnn, street
+from small_point_rcnn import MINKUNET, batch, small_point_rcnn, street
 
 from cleverdistiller.errors import InputError
 
@@ -59,3 +61,31 @@ def test_a_diverged_first_stage_is_no_empty_frame():
     model.rpn_head.cls_layers[-1].bias.data.fill_(torch.nan)
     with pytest.raises(InputError, match="first stage's predictions for the frame street0"):
         boxes_of(model)
+
+
+OPENPCDET = MINKUNET.with_name('point_rcnn_minkunet34_openpcdet.py')
+OVERLAPS = [0.0, 0.2, 0.3, 0.44, 0.46, 0.5, 0.59, 0.61, 0.69, 0.71, 1.0]
+
+
+def score_targets(path) -> list[tuple[float, bool]]:
+    """Target and whether it counts, of negatives of these overlaps."""
+    model = small_point_rcnn(path)
+    none = torch.zeros(0, 7)
+    found = SimpleNamespace(pos_bboxes=none, pos_gt_bboxes=none, iou=torch.tensor(OVERLAPS))
+    label, _, _, _, weights, _ = model.roi_head.bbox_head.get_targets([found], model.roi_head.train_cfg)
+    assert weights.sum() == pytest.approx(1)
+    return [(float(target), bool(weight > 0)) for target, weight in zip(label, weights)]
+
+
+def test_what_a_score_learns_between_the_thresholds():
+    """mmdet3d: 0 to 1 from an overlap of 0.25 to 0.7. OpenPCDet: nothing from 0.45 to 0.6."""
+    for overlap, (target, counts) in zip(OVERLAPS, score_targets(MINKUNET)):
+        assert counts and target == pytest.approx(min(max((overlap - 0.25) / 0.45, 0), 1), abs=1e-6)
+    for overlap, (target, counts) in zip(OVERLAPS, score_targets(OPENPCDET)):
+        assert counts == (not 0.45 < overlap < 0.6)
+        assert not counts or target == (overlap > 0.6)
+
+
+def test_an_unknown_score_target_is_refused():
+    with pytest.raises(InputError, match='overlap or class'):
+        small_point_rcnn(changes={'roi_head.bbox_head.score_target': 'iou'})

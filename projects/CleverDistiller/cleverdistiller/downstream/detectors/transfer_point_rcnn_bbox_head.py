@@ -19,12 +19,32 @@ class TransferPointRCNNBboxHead(PointRCNNBboxHead):
 
     Args:
         max_size_ratio (float): See above.
+        score_target (str): What a proposal's score should be between ``train_cfg.rcnn.cls_neg_thr`` and
+            ``cls_pos_thr``, 0 below and 1 above. ``overlap``: rising with its overlap (mmdet3d). ``class``: anything,
+            it is left out of the loss (OpenPCDet's PointRCNN).
         **kwargs: See mmdet3d's ``PointRCNNBboxHead``.
+
+    Raises:
+        InputError: If ``score_target`` is another word.
     """
 
-    def __init__(self, max_size_ratio: float = 8.0, **kwargs) -> None:
+    def __init__(self, max_size_ratio: float = 8.0, score_target: str = 'overlap', **kwargs) -> None:
+        if score_target not in ('overlap', 'class'):
+            raise InputError(f'score_target={score_target!r}', 'overlap or class', "correct the model's config")
         super().__init__(**kwargs)
+        self.score_target = score_target
         self.max_log_ratio = math.log(max_size_ratio)
+
+    def _get_target_single(
+        self, pos_bboxes: Tensor, pos_gt_bboxes: Tensor, ious: Tensor, cfg: Mapping
+    ) -> tuple[Tensor, ...]:
+        label, bbox_targets, pos_gt_bboxes, reg_mask, label_weights, bbox_weights = super()._get_target_single(
+            pos_bboxes, pos_gt_bboxes, ious, cfg
+        )
+        if self.score_target == 'class':
+            between = (ious > cfg.cls_neg_thr) & (ious < cfg.cls_pos_thr)
+            label_weights = torch.where(between, 0.0, label_weights)
+        return label, bbox_targets, pos_gt_bboxes, reg_mask, label_weights, bbox_weights
 
     def get_results(
         self,

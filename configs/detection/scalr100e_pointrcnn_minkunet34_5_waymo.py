@@ -1,0 +1,5 @@
+# The same from the student of ScaLR's pretraining of 100 epochs.
+_base_ = './random_pointrcnn_minkunet34_5_waymo.py'
+
+model = dict(backbone=dict(student_weights=
+    'work_dirs/scalr_minkunet34_vitb_100e_nuscenes/student.safetensors'))

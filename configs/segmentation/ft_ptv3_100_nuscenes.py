@@ -1,0 +1,7 @@
+# Fine-tuning with every training frame of nuScenes, 100 epochs.
+_base_ = [
+    '../_base_/segmentation_runtime.py', '../_base_/datasets/nuscenes_segmentation.py',
+    '../_base_/models/segmentor_ptv3.py', '../_base_/schedules/onecycle_ptv3_100e.py'
+]
+
+model = dict(num_classes=16)
