@@ -11,6 +11,7 @@ PACKAGE = REPO / 'projects' / 'CleverDistiller' / 'cleverdistiller'
 LEVELS = dict(
     errors=0,
     fileio=0,
+    plain_pickle=0,
     provenance=0,
     seeding=0,
     structures=0,

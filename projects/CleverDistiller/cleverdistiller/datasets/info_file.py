@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-import mmengine
-
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.plain_pickle import read_plain_pickle
 
 
 def read_infos(path: str, maker: str) -> Mapping:
@@ -23,7 +22,7 @@ def read_infos(path: str, maker: str) -> Mapping:
         Mapping: Its content, with at least one frame.
 
     Raises:
-        InputError: If it is missing, damaged, of another version, or empty.
+        InputError: If it is missing, damaged, of another version, or empty, or could run code.
     """
     if not osp.isfile(path):
         raise InputError(
@@ -31,12 +30,7 @@ def read_infos(path: str, maker: str) -> Mapping:
             'an mmdet3d v2 info file',
             f'make it with {maker}, or set data_root and ann_file',
         )
-    try:
-        infos = mmengine.load(path)
-    except Exception as error:  # any damaged pickle: EOFError, UnpicklingError, AttributeError, ...
-        raise InputError(
-            f'{path}, which cannot be read ({error})', 'an mmdet3d v2 info file', f'rebuild it with {maker}'
-        ) from error
+    infos = read_plain_pickle(path, 'an mmdet3d v2 info file', f'rebuild it with {maker}')
     if not isinstance(infos, Mapping) or not {'metainfo', 'data_list'} <= infos.keys():
         found = sorted(map(str, infos)) if isinstance(infos, Mapping) else type(infos).__name__
         raise InputError(

@@ -24,6 +24,7 @@ from PIL import Image
 from cleverdistiller.datasets.kitti_files import DONT_CARE, files_of
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.plain_pickle import read_plain_pickle
 
 DATABASE = 'kitti_gt_database'
 
@@ -152,7 +153,7 @@ def build_infos(infos: Sequence[dict]) -> dict:
         updated = Path(folder) / 'version_2'
         updated.mkdir()
         _converter('update_infos_to_v2').update_kitti_infos(str(source), str(updated))
-        return pickle.loads((updated / source.name).read_bytes())
+        return read_plain_pickle(updated / source.name, 'an mmdet3d v2 info file', 'install mmdet3d again')
 
 
 def join_infos(parts: Sequence[dict]) -> dict:

@@ -1,7 +1,6 @@
 import os.path as osp
 from collections.abc import Sequence
 
-import mmengine
 import numpy as np
 from mmdet3d.datasets.transforms.dbsampler import DataBaseSampler
 from mmdet3d.registry import TRANSFORMS
@@ -9,6 +8,7 @@ from mmengine.logging import print_log
 
 from cleverdistiller.datasets.frame_list import FrameList
 from cleverdistiller.errors import InputError
+from cleverdistiller.plain_pickle import read_plain_pickle
 
 _FIELDS = frozenset({'name', 'path', 'image_idx', 'box3d_lidar', 'num_points_in_gt', 'difficulty'})
 
@@ -179,12 +179,7 @@ def _read_database(path: str) -> dict:
     maker = 'the tools/prepare_*.py of the dataset'
     if not osp.isfile(path):
         raise InputError(f'{path}, which is not a file', 'a ground-truth database', f'make it with {maker}')
-    try:
-        database = mmengine.load(path, file_format='pkl')
-    except Exception as error:  # any damaged pickle: EOFError, UnpicklingError, AttributeError, ...
-        raise InputError(
-            f'{path}, which cannot be read ({error})', 'a ground-truth database', f'make it again with {maker}'
-        ) from error
+    database = read_plain_pickle(path, 'a ground-truth database', f'make it again with {maker}')
     if not isinstance(database, dict) or not all(map(_has_records, database.values())):
         raise InputError(
             f'{path}, which is no ground-truth database',

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.plain_pickle import read_plain_pickle
 from cleverdistiller.provenance import SIMULATION_MARK
 from cleverdistiller.simulation.sensors.recording import simulate_frame
 from cleverdistiller.simulation.world.scene import Scene
@@ -120,7 +121,8 @@ def simulate(wanted: SimulatedSet, out: Path, workers: int, kind: type[Writer] |
         _simulate_all(wanted, out, todo, workers, kind)
         for leftover in out.rglob('.*.tmp'):  # of a run that was killed while it wrote
             leftover.unlink()
-        records = [pickle.loads(_record_path(out, *each).read_bytes()) for each in every]
+        again = f'delete {out / PROGRESS} and run the same command again'
+        records = [read_plain_pickle(_record_path(out, *each), 'what a frame left', again) for each in every]
         writer.finish([records[start : start + wanted.frames] for start in range(0, len(records), wanted.frames)])
         _write_manifest(wanted, out, complete=True)
         shutil.rmtree(out / PROGRESS)

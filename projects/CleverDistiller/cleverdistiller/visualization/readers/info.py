@@ -1,12 +1,12 @@
 """Frames of an mmdet3d v2 info file whose boxes are in the LiDAR's frame, as nuScenes' are."""
 
-import pickle
 from pathlib import Path
 
 import numpy as np
 
 from cleverdistiller.datasets.label_set import NUSCENES
 from cleverdistiller.errors import InputError
+from cleverdistiller.plain_pickle import read_plain_pickle
 from cleverdistiller.visualization.ahead_yaw import ahead_yaw
 from cleverdistiller.visualization.camera_view import CameraView
 from cleverdistiller.visualization.frame_view import FrameView
@@ -97,10 +97,7 @@ def _open_info(root: Path) -> tuple[Path, dict]:
     paths = [root] if root.suffix == '.pkl' else sorted(root.glob('*.pkl'))
     infos = {}
     for path in paths:
-        try:
-            content = pickle.loads(existing(path).read_bytes())
-        except (pickle.UnpicklingError, EOFError, AttributeError, ImportError) as error:
-            raise InputError(f'{path} ({error})', 'an mmdet3d v2 info file', 'make it again') from error
+        content = read_plain_pickle(existing(path), 'an mmdet3d v2 info file', 'make it again')
         if isinstance(content, dict) and 'data_list' in content:  # not a ground-truth database
             infos[path] = content
     if len(infos) != 1:
