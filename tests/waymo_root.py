@@ -69,3 +69,10 @@ def write_records(path: Path, frames: list[Frame]) -> None:
     with tf.io.TFRecordWriter(str(path)) as file:
         for frame in frames:
             file.write(frame.SerializeToString())
+
+
+def flip_the_last_bit(path: Path) -> None:
+    """Damage the last record's content, where no length tells."""
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1  # four bytes of checksum come after it
+    path.write_bytes(content)

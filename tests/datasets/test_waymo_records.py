@@ -5,12 +5,15 @@ import pytest
 pytest.importorskip('waymo_open_dataset')
 
 import math
+import struct
 import zlib
 
 import numpy as np
+import tensorflow as tf
 from waymo_open_dataset.dataset_pb2 import Frame, LaserName, MatrixFloat, MatrixInt32
 
 from cleverdistiller.datasets.waymo_records import (
+    check_records,
     damage_named,
     detection_points,
     is_labelled,
@@ -205,6 +208,120 @@ def test_damage_within_a_record_is_named(path, tmp_path):
     write_records(damaged, [frame])
     with pytest.raises(InputError, match=r'damaged\.tfrecord \('), damage_named(damaged):
         labelled_points(next(labelled_frames(damaged)))
-    damaged.write_bytes(path.read_bytes()[:12] + b'\xff' * 100 + path.read_bytes()[112:])
+    with tf.io.TFRecordWriter(str(damaged)) as file:
+        file.write(b'\xff' * 100)
     with pytest.raises(InputError, match=r'damaged\.tfrecord \('):
         next(labelled_frames(damaged))
+
+
+def boxed_frame(index):
+    frame = Frame(timestamp_micros=index)
+    frame.context.name = 'context'
+    label = frame.laser_labels.add(type=1, num_lidar_points_in_box=9)
+    label.box.center_x = 12.5
+    return frame
+
+
+@pytest.fixture
+def three(tmp_path):
+    """A file of three records of one length, and that length with what stands around it."""
+    path = tmp_path / 'three.tfrecord'
+    write_records(path, [boxed_frame(index) for index in (1, 2, 3)])
+    return path, path.stat().st_size // 3
+
+
+def crc32c(content):
+    """Slow twin: bit by bit, masked as TFRecord masks it."""
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def record(content):
+    length = struct.pack('<Q', len(content))
+    return length + struct.pack('<I', crc32c(length)) + content + struct.pack('<I', crc32c(content))
+
+
+def tensorflow_refuses(path):
+    try:
+        read_records(path)
+    except tf.errors.DataLossError:
+        return True
+    return False
+
+
+def test_checksums_are_those_of_a_loop_over_bits(tmp_path):
+    path = tmp_path / 'slow.tfrecord'
+    frames = [boxed_frame(index) for index in range(4)]
+    path.write_bytes(b''.join(record(frame.SerializeToString()) for frame in frames))
+    check_records(path)
+    assert [read_frame(path, span) for span in record_spans(path)] == frames
+
+
+def test_what_the_simulator_writes_passes(root):
+    for path in sorted(root[0].rglob('*.tfrecord')):
+        check_records(path)
+
+
+def test_each_flipped_bit_of_a_record_is_named_with_its_number(three):
+    """In the length, its checksum, the content and the content's checksum."""
+    path, length = three
+    whole = path.read_bytes()
+    check_records(path)
+    for position in range(length, 2 * length):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << position % 8]) + whole[position + 1 :])
+        assert tensorflow_refuses(path)
+        with pytest.raises(InputError, match=r'three\.tfrecord, whose record 1, counted from 0, is damaged'):
+            check_records(path)
+
+
+def test_a_bit_that_moves_a_box_is_not_served(three):
+    path, _ = three
+    content = bytearray(path.read_bytes())
+    place = content.find(struct.pack('<d', 12.5))
+    content[place + 6] ^= 0x10
+    assert struct.unpack('<d', content[place : place + 8]) == (25.0,)
+    path.write_bytes(content)
+    spans = list(record_spans(path))
+    assert read_frame(path, spans[1]).timestamp_micros == 2
+    for served in (lambda: read_frame(path, spans[0]), lambda: list(labelled_frames(path))):
+        with pytest.raises(InputError, match=r'record 0, counted from 0, is damaged: its content'):
+            served()
+
+
+@pytest.mark.parametrize(
+    'kept, added',
+    [(1, bytes(160)), (0, bytes(4096)), (2, b'\xff' * 40), (3, b'<html>' * 40)],
+    ids=['zeros after one', 'zeros', 'ones after two', 'text after three'],
+)
+def test_zeros_and_other_rubbish_are_no_frames(three, kept, added):
+    """An interrupted download into a preallocated file; a server's page of apologies."""
+    path, length = three
+    path.write_bytes(path.read_bytes()[: kept * length] + added)
+    assert tensorflow_refuses(path)
+    for read in (check_records, lambda path: list(record_spans(path))):
+        with pytest.raises(InputError, match=rf'record {kept}, counted from 0, is damaged: its length'):
+            read(path)
+
+
+def test_an_empty_file_is_named(three):
+    path, _ = three
+    path.write_bytes(b'')
+    with pytest.raises(InputError, match=r'three\.tfrecord without a record'):
+        check_records(path)
+
+
+def test_a_disk_that_fails_is_no_damaged_file(three, monkeypatch):
+    path, _ = three
+
+    def fail(name):
+        raise tf.errors.UnknownError(None, None, 'Input/output error')
+
+    monkeypatch.setattr('cleverdistiller.datasets.waymo_records.tf_record_random_reader', fail)
+    with pytest.raises(OSError, match='Input/output error') as error:
+        check_records(path)
+    assert error.value.filename == str(path)

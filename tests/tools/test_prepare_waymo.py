@@ -16,7 +16,7 @@ from cleverdistiller.datasets import WaymoDetectionDataset
 from cleverdistiller.datasets.waymo_records import detection_points, labelled_points
 from conftest import REPO
 from runs import run_script
-from waymo_root import FRAMES, SEGMENTS, read_records, write_records, write_waymo_root
+from waymo_root import FRAMES, SEGMENTS, flip_the_last_bit, read_records, write_records, write_waymo_root
 
 PREPARE = REPO / 'tools' / 'prepare_waymo.py'
 LOAD = dict(type='LoadLiDARSweep', load_dim=5, norm_intensity=True, intensity_scale=1.0)
@@ -261,10 +261,14 @@ def test_other_options_make_another_set(root, prepared, tmp_path):
 def test_damaged_files_are_named_and_the_others_kept(simulated, root, prepared, tmp_path, capsys):
     path = max((root / 'training').iterdir())
     path.write_bytes(path.read_bytes()[:-5])
+    [flipped] = (root / 'validation').iterdir()
+    flip_the_last_bit(flipped)
     out = tmp_path / 'set'
     said = refused(capsys, root, out)
-    assert f'1 damaged record files, such as\n    {path}, which ends within' in said
-    assert len(list((out / '.parts').glob('*/*.pkl'))) == 2 and not list(out.glob('*.pkl'))
+    assert f'2 damaged record files, such as\n    {path}, which ends within' in said
+    assert f'{flipped}, whose record {FRAMES - 1}, counted from 0, is damaged' in said
+    assert len(list((out / '.parts').glob('*/*.pkl'))) == 1 and not list(out.glob('*.pkl'))
+    assert len(list((out / 'training').iterdir())) == 1 and not (out / 'validation').exists()  # nothing of the damaged
     prepare(simulated, out)
     assert contents(out) == contents(prepared)
 

@@ -10,7 +10,7 @@ import pytest
 from cleverdistiller.datasets import WaymoSegmentation
 from conftest import REPO
 from runs import run_script
-from waymo_root import LABELLED, expected_cloud, read_records, write_records, write_waymo_root
+from waymo_root import FRAMES, LABELLED, expected_cloud, flip_the_last_bit, read_records, write_records, write_waymo_root
 
 PREPARE = REPO / 'tools' / 'prepare_waymo_segmentation.py'
 PIPELINE = [
@@ -152,11 +152,14 @@ def test_a_worker_process_writes_the_same_and_names_what_is_damaged(root, prepar
 def test_damaged_files_are_named_and_the_others_kept(simulated, root, prepared, tmp_path, capsys):
     paths = sorted((root / 'training').iterdir())
     for path in paths:
-        path.write_bytes(path.read_bytes()[:-5])
+        flip_the_last_bit(path)
+    paths[1].write_bytes(paths[1].read_bytes()[:-5])
     out = tmp_path / 'set'
     said = refused(capsys, root, out)
-    assert '2 damaged record files' in said and all(f'{path}, which ends within' in said for path in paths)
+    assert '2 damaged record files' in said and f'{paths[1]}, which ends within' in said
+    assert f'{paths[0]}, whose record {FRAMES - 1}, counted from 0, is damaged' in said
     assert len(list((out / '.prepared').glob('*/*.json'))) == 1 and not list(out.glob('*.pkl'))
+    assert not (out / 'training').exists()  # nothing of the damaged
     prepare(simulated[0], out)
     assert contents(out) == contents(prepared)
 

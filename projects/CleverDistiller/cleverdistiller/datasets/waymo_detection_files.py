@@ -20,6 +20,7 @@ from cleverdistiller.datasets.waymo_record_files import SPLITS, frames_in_order
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.ops.point_box_ops import points_in_boxes_mask
+from cleverdistiller.plain_pickle import read_plain_pickle
 
 CLASSES = ('Pedestrian', 'Cyclist', 'Car')
 NAME_OF_TYPE = {1: 'Car', 2: 'Pedestrian', 4: 'Cyclist'}  # Label.Type: TYPE_VEHICLE, ...; 3 is for signs
@@ -76,12 +77,19 @@ def convert_file(source: Path, conversion: Conversion) -> None:
             ``gt_database/CONTEXT/MICROSECONDS_CLASS_INDEX.bin``, the points of an object from the middle of its bottom.
 
     Raises:
-        InputError: If the record file is damaged or truncated or holds a frame twice, a box is not finite or has no
-            size, or boxes do not tell how many points are in them.
+        InputError: If the record file is damaged, truncated or empty (nothing is written then) or holds a frame twice,
+            a box is not finite or has no size, or boxes do not tell how many points are in them.
     """
     # Here, because it imports TensorFlow, which whoever only hands out work does not need.
-    from cleverdistiller.datasets.waymo_records import damage_named, detection_points, read_frame, record_spans
+    from cleverdistiller.datasets.waymo_records import (
+        check_records,
+        damage_named,
+        detection_points,
+        read_frame,
+        record_spans,
+    )
 
+    check_records(source)  # before anything is written
     source_bytes, out = source.stat().st_size, conversion.out
     records, objects, boxes, empty = [], [], 0, 0
     for span in record_spans(source):
@@ -212,7 +220,7 @@ def measure_cost(sources: Sequence[Path], conversion: Conversion) -> Cost:
             boxes = [instance['bbox_3d'] for instance in frame_record(frame, sources[0])['instances']]
             made += sum(own.nbytes for own in cut_out_objects(points, np.reshape(boxes, (-1, 7))))
     seconds = time.perf_counter() - started
-    share = sum(length for _, length in spans) / sum(source.stat().st_size for source in sources)
+    share = sum(span.length for span in spans) / sum(source.stat().st_size for source in sources)
     return Cost(len(spans), made / share, seconds / share)
 
 
@@ -233,10 +241,10 @@ def read_part(source: Path, conversion: Conversion) -> dict | None:
         another size than when it was, was converted otherwise, or files that it gave are gone.
     """
     try:
-        part = pickle.loads(_part_file(source, conversion.out).read_bytes())
+        part = read_plain_pickle(_part_file(source, conversion.out), 'a part of the set', _AGAIN)
         made_of = part['source_bytes'], part['returns'], part['database'] or not conversion.with_database(source)
         records, objects = part['records'], part['objects']
-    except (OSError, pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError):  # done again
+    except (ValueError, KeyError, TypeError):  # InputError is a ValueError: done again
         return None
     if made_of != (source.stat().st_size, conversion.returns, True):
         return None

@@ -3,6 +3,7 @@
 It imports TensorFlow, which takes ten seconds: import this module only where records are read.
 """
 
+import errno
 import struct
 import zlib
 from collections.abc import Collection, Iterator, Sequence
@@ -12,55 +13,112 @@ from pathlib import Path
 
 import numpy as np
 from google.protobuf.message import DecodeError
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+from tensorflow.errors import DataLossError, OpError
+from tensorflow.python.lib.io.tf_record import tf_record_random_reader
 from waymo_open_dataset.dataset_pb2 import Context, Frame, LaserName, MatrixFloat, MatrixInt32
 from waymo_open_dataset.utils import frame_utils
 
 from cleverdistiller.errors import InputError
 
-_HEADER, _CHECKSUM_BYTES = struct.Struct('<QI'), 4  # a record: its length, a checksum, the bytes, a checksum
+# A record: its length, a checksum, the bytes, a checksum. They are CRC-32C, masked as TFRecord does.
+_HEADER, _LENGTH_BYTES, _CHECKSUM_BYTES = struct.Struct('<QI'), 8, 4
 _RETURNS = ('ri_return1', 'ri_return2')
 _RANGE, _INTENSITY, _ELONGATION, _NO_LABEL_ZONE = range(4)  # channels of a range image
 _DOWNLOAD_AGAIN = 'download the file again'
 
 
-def record_spans(path: Path) -> Iterator[tuple[int, int]]:
-    """Where a file's records lie. Only their lengths are read: real sets have terabytes.
+@dataclass(frozen=True)
+class RecordSpan:
+    """Where a record of a file lies.
+
+    Args:
+        number (int): Of the record in its file, from 0.
+        first_byte (int): Where the record begins, with its length.
+        length (int): Bytes of its content.
+    """
+
+    number: int
+    first_byte: int
+    length: int
+
+
+def record_spans(path: Path) -> Iterator[RecordSpan]:
+    """Where a file's records lie. Only their lengths are read and checked: real sets have terabytes.
 
     Args:
         path (Path): A ``.tfrecord`` file.
 
     Yields:
-        tuple[int, int]: Offset and length of a record, in bytes.
+        RecordSpan: One a record.
 
     Raises:
-        InputError: If the file ends within a record.
+        InputError: If the file ends within a record, or a length fails its checksum.
     """
-    size = path.stat().st_size
+    size, number, first_byte = path.stat().st_size, 0, 0
     with open(path, 'rb') as file:
         while header := file.read(_HEADER.size):
-            offset = file.tell()
-            length = _HEADER.unpack(header)[0] if len(header) == _HEADER.size else size
-            end = offset + length + _CHECKSUM_BYTES
+            length, checksum = _HEADER.unpack(header) if len(header) == _HEADER.size else (size, None)
+            # The length that a damaged header tells leads anywhere, so its checksum comes first.
+            if checksum not in (None, masked_crc32c(header[:_LENGTH_BYTES])):
+                raise _damaged(path, number, 'length')
+            end = file.tell() + length + _CHECKSUM_BYTES
             if end > size:
-                raise InputError(f'{path}, which ends within a record', 'whole records', _DOWNLOAD_AGAIN)
-            yield offset, length
+                raise InputError(
+                    f'{path}, which ends within a record, number {number} from 0', 'whole records', _DOWNLOAD_AGAIN
+                )
+            yield RecordSpan(number, first_byte, length)
+            number, first_byte = number + 1, end
             file.seek(end)
 
 
-def read_frame(path: Path, span: tuple[int, int]) -> Frame:
+def check_records(path: Path) -> None:
+    """Read a whole file, before anything is made of it. TensorFlow does so at more than a gigabyte a second.
+
+    Args:
+        path (Path): A ``.tfrecord`` file.
+
+    Raises:
+        InputError: If a record is damaged, or there is none.
+    """
+    span = None
+    for span in record_spans(path):
+        _read_record(path, span)
+    if span is None:
+        raise InputError(f'{path} without a record', "Waymo's Frame records", _DOWNLOAD_AGAIN)
+
+
+def read_frame(path: Path, span: RecordSpan) -> Frame:
     """The frame in one record.
 
     Args:
         path (Path): A ``.tfrecord`` file.
-        span (tuple[int, int]): See :func:`record_spans`.
+        span (RecordSpan): See :func:`record_spans`.
 
     Raises:
-        InputError: If the record is no frame of Waymo's.
+        InputError: If the record fails its checksum or is no frame of Waymo's.
     """
-    offset, length = span
-    with open(path, 'rb') as file, damage_named(path):
-        file.seek(offset)
-        return Frame.FromString(file.read(length))
+    content = _read_record(path, span)
+    with damage_named(path):
+        return Frame.FromString(content)
+
+
+def _read_record(path: Path, span: RecordSpan) -> bytes:
+    """The content of a record, whose checksums TensorFlow compares."""
+    try:
+        return tf_record_random_reader(str(path)).read(span.first_byte)[0]
+    except DataLossError as error:
+        raise _damaged(path, span.number, 'content') from error
+    except OpError as error:  # what the system said, such as of a disk that fails
+        raise OSError(errno.EIO, error.message, str(path)) from error
+
+
+def _damaged(path: Path, number: int, what: str) -> InputError:
+    return InputError(
+        f'{path}, whose record {number}, counted from 0, is damaged: its {what} fails its checksum',
+        'the bytes that were written',
+        _DOWNLOAD_AGAIN,
+    )
 
 
 def labelled_frames(path: Path) -> Iterator[Frame]:

@@ -41,11 +41,12 @@ def prepare_file(source: Path, out: Path) -> None:
             tanh(intensity), and ``SPLIT/CONTEXT/labels/MICROSECONDS.label``, uint8 rows from 0 to 22.
 
     Raises:
-        InputError: If the record file is damaged or truncated.
+        InputError: If the record file is damaged, truncated or empty; nothing is written then.
     """
     # Here, because it imports TensorFlow, which whoever only hands out work does not need.
-    from cleverdistiller.datasets.waymo_records import damage_named, labelled_frames, labelled_points
+    from cleverdistiller.datasets.waymo_records import check_records, damage_named, labelled_frames, labelled_points
 
+    check_records(source)  # before anything is written
     source_bytes, frames = source.stat().st_size, []
     for frame in labelled_frames(source):
         with damage_named(source):

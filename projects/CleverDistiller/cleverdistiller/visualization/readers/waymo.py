@@ -11,6 +11,7 @@ from waymo_open_dataset import dataset_pb2, label_pb2
 from waymo_open_dataset.protos import segmentation_pb2
 
 from cleverdistiller.datasets.waymo_records import (
+    RecordSpan,
     damage_named,
     is_labelled,
     labelled_points,
@@ -61,7 +62,7 @@ def read(root: Path, index: int) -> FrameView:
     )
 
 
-def _span(root: Path, index: int) -> tuple[Path, tuple[int, int]]:
+def _span(root: Path, index: int) -> tuple[Path, RecordSpan]:
     """The file of a frame, and where in it the frame lies."""
     count = 0
     for path in record_files(root):
