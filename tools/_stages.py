@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from _packaged import last_error
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.fileio import replace_when_complete, visible_paths
 
 ROOT = Path(__file__).resolve().parents[1]
 GIB_A_PROCESS = 4
@@ -157,7 +157,8 @@ class StageRunner:
 
     def _start(self, stage: Stage, fingerprint: str) -> '_Running':
         begun, log = self._record_file(stage).with_suffix('.begun'), self.folder / 'logs' / f'{stage.name}.log'
-        resumes = stage.work_dir is not None and _read(begun) == fingerprint and any(stage.work_dir.glob('*.pth'))
+        begun_alike = stage.work_dir is not None and _read(begun) == fingerprint
+        resumes = begun_alike and any(visible_paths(stage.work_dir, '*.pth'))
         if not resumes:
             if stage.work_dir is not None:
                 shutil.rmtree(stage.work_dir, ignore_errors=True)

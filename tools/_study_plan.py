@@ -16,7 +16,7 @@ from mmengine.config import Config
 from _stages import Stage, StageRunner, read_config
 from _transfer_runs import student_key
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.fileio import replace_when_complete, visible_paths
 from cleverdistiller.provenance import versions
 
 NEEDED = ('name', 'title', 'seeds', 'methods', 'tasks')
@@ -178,7 +178,7 @@ class StudyPlan:
         """Write ``study.json`` and the cells of all that is done; those of what is not done any more are removed."""
         _write_json(self.out / 'study.json', self.told())
         runner.look(self.stages)
-        for path in (self.out / 'cells').glob('*.json'):
+        for path in visible_paths(self.out / 'cells', '*.json'):
             if path.stem not in {cell.name for cell in self.cells if cell.stage.name in runner.records}:
                 path.unlink()
         for stage in self.stages:

@@ -19,7 +19,7 @@ from mmengine.config import Config
 
 from _packaged import last_error
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.fileio import replace_when_complete, visible_paths
 
 TOOLS = Path(__file__).parent
 STUDENT_SLOTS = ('model', 'model.backbone')  # where a config may hold student_weights: segmentors, detectors
@@ -77,7 +77,7 @@ class TransferRun:
     @property
     def done(self) -> int:
         """Units that are on disk."""
-        found = (re.fullmatch(rf'{self.unit}_(\d+)\.pth', path.name) for path in self.work_dir.glob('*.pth'))
+        found = (re.fullmatch(rf'{self.unit}_(\d+)\.pth', path.name) for path in visible_paths(self.work_dir, '*.pth'))
         newest = max((int(match[1]) for match in found if match), default=0)
         return self.length if self.results_file.is_file() else newest
 

@@ -1,4 +1,4 @@
-"""Reading weights without running code, and writing files that are never half there."""
+"""Reading weights without running code, finding files, and writing files that are never half there."""
 
 import os
 import pickle
@@ -33,6 +33,24 @@ def replace_when_complete(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def visible_paths(folder: str | Path, pattern: str = '*') -> list[Path]:
+    """List what matches a pattern below a folder, without what is hidden or lies in a hidden folder.
+
+    macOS leaves ``._NAME`` beside each file on a disk of another kind, and ``.DS_Store``: pathlib's patterns, unlike a
+    shell's, take them for data.
+
+    Args:
+        folder (str | Path): Where to look.
+        pattern (str): As of :meth:`pathlib.Path.glob`.
+
+    Returns:
+        list[Path]: Sorted; empty if there is no such folder.
+    """
+    folder = Path(folder)
+    matches = folder.glob(pattern)
+    return sorted(path for path in matches if not any(part[0] == '.' for part in path.relative_to(folder).parts))
 
 
 def read_checkpoint(path: str | Path) -> dict:

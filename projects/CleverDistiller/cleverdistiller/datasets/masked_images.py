@@ -8,6 +8,7 @@ from mmengine.dataset import BaseDataset
 
 from cleverdistiller.datasets.seeded_samples import SeededSamples
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import visible_paths
 
 PARTS = ('train', 'val')
 
@@ -45,7 +46,7 @@ class MaskedImages(SeededSamples, BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         root = Path(self.data_root)
-        images = sorted((root / 'images').glob('*.jpg'))
+        images = visible_paths(root / 'images', '*.jpg')
         scenes = sorted({_scene(path) for path in images})
         if not 0 < self.val_scenes < len(scenes):
             raise InputError(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cleverdistiller.datasets.nuscenes_distillation import NuScenesDistillation
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import visible_paths
 from cleverdistiller.ops.projection import lidar2cam_through_ego
 
 CAMERAS = NuScenesDistillation.METAINFO['cameras']
@@ -316,7 +317,7 @@ def _damage_as_input_error(root: str | Path, version: str) -> Iterator[None]:
 
 def _truncated_table(folder: Path) -> Path:
     """The first table that is not JSON: the decoder does not say which file it read."""
-    for path in sorted(folder.glob('*.json')):
+    for path in visible_paths(folder, '*.json'):
         try:
             json.loads(path.read_text())
         except ValueError:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from cleverdistiller.datasets.file_checks import size_fault
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import visible_paths
 
 BYTES_PER_LABEL = 4  # uint32 or int32
 _TRAIN = ('00', '01', '02', '03', '04', '05', '06', '07', '09', '10')
@@ -50,9 +51,9 @@ class SequenceFolders:
     def read(self, root: Path, split: str, source: str) -> list[LabelledScan]:
         """Frames of one folder. One that has a label only is listed, too: the check of its files tells."""
         labels = osp.join(osp.dirname(source), self.labels[split]) if split in self.labels else None
-        frames = {path.stem for path in (root / source).glob('*.bin')}
+        frames = {path.stem for path in visible_paths(root / source, '*.bin')}
         if labels:
-            frames |= {path.stem for path in (root / labels).glob('*.label')}
+            frames |= {path.stem for path in visible_paths(root / labels, '*.label')}
         return [
             LabelledScan(f'{source}/{frame}.bin', f'{labels}/{frame}.label' if labels else None) for frame in frames
         ]

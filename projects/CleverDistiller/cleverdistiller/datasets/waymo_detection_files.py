@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from cleverdistiller.datasets.waymo_record_files import SPLITS, frames_in_order
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.fileio import replace_when_complete, visible_paths
 from cleverdistiller.ops.point_box_ops import points_in_boxes_mask
 from cleverdistiller.plain_pickle import read_plain_pickle
 
@@ -254,7 +254,7 @@ def read_part(source: Path, conversion: Conversion) -> dict | None:
             return None
     # There are millions of objects, so that they are counted only.
     folders = {(conversion.out / each['path']).parent for each in objects}
-    written = sum(sum(1 for _ in folder.glob('*.bin')) for folder in folders if folder.is_dir())
+    written = sum(len(visible_paths(folder, '*.bin')) for folder in folders)
     return part if written == len(objects) else None
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.fileio import replace_when_complete, visible_paths
 from cleverdistiller.provenance import SIMULATION_MARK, is_simulated
 
 SPLITS = dict(training='train', validation='val')  # Waymo's folder to the info file's end
@@ -34,7 +34,7 @@ def split_record_files(root: Path, split: str) -> list[Path]:
     Raises:
         InputError: If there are none.
     """
-    files = sorted((root / split).glob('*.tfrecord'))
+    files = visible_paths(root / split, '*.tfrecord')
     if not files:
         raise InputError(
             f'{root / split}, ' + ('without *.tfrecord files' if (root / split).is_dir() else 'which is not a folder'),

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import replace_when_complete
+from cleverdistiller.fileio import replace_when_complete, visible_paths
 from cleverdistiller.plain_pickle import read_plain_pickle
 from cleverdistiller.provenance import SIMULATION_MARK
 from cleverdistiller.simulation.sensors.recording import simulate_frame
@@ -135,7 +135,7 @@ def _is_complete(wanted: SimulatedSet, out: Path) -> bool:
         return False
     if not out.is_dir():
         raise InputError(f'{out}, which is a file', 'a folder', 'choose another --out')
-    if all(path.match(f'.{SIMULATION_MARK}.*.tmp') for path in out.iterdir()):
+    if not visible_paths(out):
         return False  # empty, but for the manifest of a run that was killed while it wrote that
     try:
         found = json.loads((out / SIMULATION_MARK).read_text())

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 
 from cleverdistiller.engine.unwrapped import unwrapped
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import check_state_dict, read_checkpoint, replace_when_complete
+from cleverdistiller.fileio import check_state_dict, read_checkpoint, replace_when_complete, visible_paths
 
 
 @register_backend('replace_when_complete')
@@ -106,7 +106,8 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _repair_pointer(self, work_dir: Path) -> Path | None:
         """The newest whole checkpoint; rewrite ``last_checkpoint`` where a kill left it behind or empty."""
-        numbered = {path: re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name) for path in work_dir.glob('*.pth')}
+        paths = visible_paths(work_dir, '*.pth')
+        numbered = {path: re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name) for path in paths}
         numbered = {path: int(match[1]) for path, match in numbered.items() if match}
         if not numbered:
             return None

@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy.ndimage import gaussian_filter1d
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import visible_paths
 from cleverdistiller.visualization.demo_report.record import Column, Curve, DemoRecord
 from cleverdistiller.visualization.demo_report.results import Results
 from cleverdistiller.visualization.demo_report.summary import number
@@ -120,7 +121,7 @@ def read_curve(folder: Path, curve: Curve) -> dict[str, tuple[np.ndarray, np.nda
     Raises:
         InputError: If no file is there, a line is no JSON object, or a term is missing or not finite.
     """
-    paths = sorted(folder.glob(curve.file_glob))  # mmengine's folders are named by time
+    paths = visible_paths(folder, curve.file_glob)  # mmengine's folders are named by time
     if not paths:
         raise InputError(f'no {folder / curve.file_glob}', 'the log of a training', 'start `make demo` again')
     rows = [row for path in paths for row in _lines(path)]

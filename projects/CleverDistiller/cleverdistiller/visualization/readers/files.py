@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import visible_paths
 
 Frame = TypeVar('Frame')
 
@@ -87,7 +88,7 @@ def record_files(root: Path) -> list[Path]:
     """Waymo's record files: ``root`` itself, or those in it and in its splits' folders, sorted."""
     if root.suffix == '.tfrecord':
         return [existing(root)]
-    return sorted([*root.glob('*.tfrecord'), *root.glob('*/*.tfrecord')])
+    return sorted([*visible_paths(root, '*.tfrecord'), *visible_paths(root, '*/*.tfrecord')])
 
 
 def square(matrix: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 
 from cleverdistiller.datasets.label_set import NUSCENES
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import visible_paths
 from cleverdistiller.plain_pickle import read_plain_pickle
 from cleverdistiller.visualization.ahead_yaw import ahead_yaw
 from cleverdistiller.visualization.camera_view import CameraView
@@ -94,7 +95,7 @@ def _rows(cameras: dict[str, CameraView]) -> tuple[tuple[CameraView, ...], ...]:
 
 
 def _open_info(root: Path) -> tuple[Path, dict]:
-    paths = [root] if root.suffix == '.pkl' else sorted(root.glob('*.pkl'))
+    paths = [root] if root.suffix == '.pkl' else visible_paths(root, '*.pkl')
     infos = {}
     for path in paths:
         content = read_plain_pickle(existing(path), 'an mmdet3d v2 info file', 'make it again')
@@ -111,5 +112,5 @@ def _open_info(root: Path) -> tuple[Path, dict]:
 
 def _find(root: Path, name: str, folder: str) -> Path:
     """``name`` below ``root``, or below a ``folder`` of it (a pattern) where info files leave the folder out."""
-    places = [root / name, *(place / name for place in root.glob(folder))]
+    places = [root / name, *(place / name for place in visible_paths(root, folder))]
     return next((place for place in places if place.is_file()), None) or existing(places[0])

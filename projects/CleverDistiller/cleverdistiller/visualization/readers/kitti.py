@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import visible_paths
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.readers.files import (
     choose,
@@ -22,7 +23,7 @@ def read(root: Path, index: int) -> FrameView:
     Raises:
         InputError: See :func:`read_frame`.
     """
-    sweeps = [path for part in ('training', 'testing') for path in sorted((root / part / 'velodyne').glob('*.bin'))]
+    sweeps = [path for part in ('training', 'testing') for path in visible_paths(root / part / 'velodyne', '*.bin')]
     sweep = choose(sweeps, index, root)
     part, number = sweep.parent.parent, sweep.stem
     calibration = read_calibration(part / 'calib' / f'{number}.txt', 'P2', 'R0_rect', 'Tr_velo_to_cam')

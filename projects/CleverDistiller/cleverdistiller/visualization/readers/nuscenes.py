@@ -7,6 +7,7 @@ from nuscenes.eval.detection.utils import category_to_detection_name
 
 from cleverdistiller.datasets.nuscenes_index import frame_record, open_nuscenes
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import visible_paths
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.readers.files import choose
 from cleverdistiller.visualization.readers.info import view_of_record
@@ -37,7 +38,7 @@ def _type(category: str) -> str:
 
 
 def _only_version(root: Path) -> str:
-    versions = sorted(path.parent.name for path in root.glob('v1.0-*/sample.json'))
+    versions = [path.parent.name for path in visible_paths(root, 'v1.0-*/sample.json')]
     if len(versions) != 1:
         raise InputError(f'{root} with the versions {versions}', 'one version', 'choose one with --version')
     return versions[0]

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import visible_paths
 from cleverdistiller.provenance import is_simulated
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.readers.files import record_files
@@ -13,11 +14,11 @@ from cleverdistiller.visualization.readers.files import record_files
 # Format -> whether a root looks like it, and how such a root is described. The first that fits is taken: a benchmark's
 # own layout goes before the info files that a converter may have put beside it.
 FORMATS: dict[str, tuple[Callable[[Path], bool], str]] = dict(
-    nuscenes=(lambda root: any(root.glob('v1.0-*/sample.json')), 'v1.0-*/sample.json'),
+    nuscenes=(lambda root: any(visible_paths(root, 'v1.0-*/sample.json')), 'v1.0-*/sample.json'),
     kitti=(lambda root: (root / 'training' / 'velodyne').is_dir(), 'training/velodyne/'),
-    semantickitti=(lambda root: any(root.glob('sequences/*/velodyne')), 'sequences/NN/velodyne/'),
+    semantickitti=(lambda root: any(visible_paths(root, 'sequences/*/velodyne')), 'sequences/NN/velodyne/'),
     waymo=(lambda root: bool(record_files(root)), '*.tfrecord or */*.tfrecord'),
-    info=(lambda root: root.suffix == '.pkl' or any(root.glob('*.pkl')), "an mmdet3d v2 info file '*.pkl'"),
+    info=(lambda root: root.suffix == '.pkl' or any(visible_paths(root, '*.pkl')), "an mmdet3d v2 info file '*.pkl'"),
 )
 
 

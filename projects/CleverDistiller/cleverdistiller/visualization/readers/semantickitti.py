@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cleverdistiller.datasets.label_set import SEMANTIC_KITTI
+from cleverdistiller.fileio import visible_paths
 from cleverdistiller.visualization.frame_view import FrameView
 from cleverdistiller.visualization.readers.files import choose, read_calibration, read_numbers, square
 from cleverdistiller.visualization.readers.kitti_camera import view_through
@@ -18,7 +19,7 @@ def read(root: Path, index: int) -> FrameView:
     Raises:
         InputError: See :func:`read_frame`.
     """
-    sweep = choose(sorted((root / 'sequences').glob('*/velodyne/*.bin')), index, root)
+    sweep = choose(visible_paths(root / 'sequences', '*/velodyne/*.bin'), index, root)
     sequence = sweep.parent.parent
     labels = None
     if (sequence / 'labels').is_dir():

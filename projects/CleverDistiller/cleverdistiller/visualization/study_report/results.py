@@ -8,6 +8,7 @@ from pathlib import Path
 from dacite import DaciteError, from_dict
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import visible_paths
 from cleverdistiller.visualization.demo_report.results import Runs
 from cleverdistiller.visualization.study_report.record import Column, StudyRecord
 
@@ -78,7 +79,7 @@ def read_cells(folder: Path, record: StudyRecord) -> StudyResults:
     Raises:
         InputError: If a file is damaged or of another plan, or some are of simulated data and some are not.
     """
-    found = {path.name: _read(path, record) for path in sorted(folder.glob('*.json'))}
+    found = {path.name: _read(path, record) for path in visible_paths(folder, '*.json')}
     broken = [f'{folder / name} ({why})' for name, why in found.items() if isinstance(why, str)]
     if broken:
         rest = f' and {len(broken) - TOLD} more' if len(broken) > TOLD else ''
