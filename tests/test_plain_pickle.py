@@ -155,7 +155,7 @@ def test_what_the_other_numpy_wrote_is_read(tmp_path, protocol):
     np.testing.assert_equal(read_plain_pickle(tmp_path / 'other.pkl', '', ''), values)
 
 
-@pytest.mark.parametrize('content', [b'', b'\x80\x04', b'PK\x03\x04', b'\x80\x04]\x94(', b'\x80\x04\x95' + bytes(8) + b'R.'])
+@pytest.mark.parametrize('content', [b'', b'\x80\x04', b'PK\x03\x04', b'\x80\x04]\x94(', b'\x80\x04\x95\0\0'])
 def test_a_damaged_pickle_is_named_with_its_remedy(tmp_path, content):
     path = tmp_path / 'damaged.pkl'
     path.write_bytes(content)

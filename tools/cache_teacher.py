@@ -5,7 +5,8 @@ python tools/train.py CONFIG --teacher-cache DIR
 
 Says first how much it will write and how much is free. Stop it at any time and give the same command again: complete
 shards are kept, and the result has the same bytes. On several GPUs: torchrun --nproc_per_node N tools/cache_teacher.py
-CONFIG --out DIR. --verify reads what is there, and writes again what is damaged or whose image changed.
+CONFIG --out DIR. --verify reads what is there, and writes again what is damaged or whose image changed; where images
+have other times than before but the same content, as in a copy of the data, it writes the new times.
 """
 
 import argparse
@@ -45,6 +46,7 @@ from cleverdistiller.teacher_cache.writing import (
     check_room,
     remove_leftovers,
     unfinished_shards,
+    verify_shard,
     write_shards,
 )
 
@@ -87,18 +89,6 @@ def look(model: Distiller, device: str, images: Tensor) -> TeacherFeatures:
 def batches_of(images: list[str], size: int) -> list[list[str]]:
     """Cut a list into batches."""
     return [images[first : first + size] for first in range(0, len(images), size)]
-
-
-def verify(data_root: str, bar: tqdm, shard: Shard) -> None:
-    """Read all of a shard and all of its images.
-
-    Raises:
-        InputError: If one is not what it was.
-    """
-    for row, image in enumerate(shard.images):
-        image.check(osp.join(data_root, image.name))
-        shard.read(row)
-        bar.update()
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -172,7 +162,8 @@ def cache_teacher(args: argparse.Namespace) -> None:
     mine = range(rank, record.num_shards, world)
     remove_leftovers(args.out, mine)
     with bar(desc='verifying', total=len(record.images) // world, disable=rank or not args.verify) as progress:
-        check = partial(verify, data_root, progress) if args.verify else None
+        keys = dict(data_root=data_root, cache_id=record.cache_id, done=progress.update)
+        check = partial(verify_shard, **keys) if args.verify else None
         faults = unfinished_shards(args.out, record, mine, check)
     for number, fault in faults.items():
         if fault:

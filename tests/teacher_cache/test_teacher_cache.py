@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +17,8 @@ from cleverdistiller.datasets.image_batches import ImageBatches
 from cleverdistiller.errors import InputError
 from cleverdistiller.structures import TeacherFeatures
 from cleverdistiller.teacher_cache import CacheRecord, Shard, TeacherCache, forms
-from cleverdistiller.teacher_cache.writing import begin_cache, check_room, unfinished_shards, write_shards
+from cleverdistiller.teacher_cache.shard import checksum_of
+from cleverdistiller.teacher_cache.writing import begin_cache, check_room, unfinished_shards, verify_shard, write_shards
 from teacher_caches import IMAGES, batches_of, record_of, see, write_cache
 
 
@@ -148,6 +151,102 @@ def test_a_changed_image_is_refused_before_and_after_its_first_read(place):
     image.unlink()
     with pytest.raises(InputError, match=IMAGES[0]):
         cache.load([str(image)])
+
+
+@pytest.fixture
+def read_whole(monkeypatch) -> list[str]:
+    """Names of the images whose content was read."""
+    names = []
+
+    def read(path: str) -> tuple[int, int]:
+        names.append(Path(path).name)
+        return checksum_of(path)
+
+    monkeypatch.setattr('cleverdistiller.teacher_cache.shard.checksum_of', read)
+    return names
+
+
+@pytest.fixture
+def warned(monkeypatch) -> list[str]:
+    said = []
+    log = 'cleverdistiller.teacher_cache.teacher_cache.print_log'
+    monkeypatch.setattr(log, lambda text, **kwargs: said.append(text))
+    return said
+
+
+def touch(place: SimpleNamespace, *names: str) -> None:
+    for name in names:
+        before = (place.frames / name).stat().st_mtime_ns
+        os.utime(place.frames / name, ns=(before, before + 1))
+
+
+def verify(place: SimpleNamespace) -> dict[int, str]:
+    record = CacheRecord.read(place.cache)
+    check = partial(verify_shard, data_root=str(place.frames), cache_id=record.cache_id, done=lambda: None)
+    return unfinished_shards(place.cache, record, range(record.num_shards), check)
+
+
+def test_images_of_the_same_size_and_time_are_not_read(place, read_whole, warned):
+    for _ in range(2):
+        read_all(place)
+    assert read_whole == warned == []
+
+
+def test_where_times_differ_the_content_decides_once_and_it_is_said_once(place, read_whole, warned):
+    touch(place, *IMAGES[2:4])
+    cache = TeacherCache(place.cache, str(place.frames))
+    for _ in range(2):
+        cache.load([str(place.frames / name) for name in IMAGES])
+    assert read_whole == IMAGES[2:4] and len(warned) == 1 and IMAGES[2] in warned[0] and '--verify' in warned[0]
+
+
+def test_a_cache_without_times_is_read_by_content(place, read_whole, monkeypatch):
+    """Caches from before times were kept hold four facts of an image; they stay good."""
+    record = CacheRecord.read(place.cache)
+    for number in range(record.num_shards):
+        path = place.cache / Shard.name(number)
+        shard = Shard.open(path, record.images_of(number), record.tensors, record.cache_id)
+        rows = [shard.read(row) for row in range(len(shard.images))]
+        tensors = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        with monkeypatch.context() as patch:
+            names = ('name', 'num_bytes', 'crc32', 'native_size_hw')
+            facts = attrgetter(*names)
+            patch.setattr('cleverdistiller.teacher_cache.shard.asdict', lambda image: dict(zip(names, facts(image))))
+            Shard.write(shard.path, tensors, shard.images, record.cache_id)
+    assert b'mtime_ns' not in (place.cache / Shard.name(0)).read_bytes()
+    cache = TeacherCache(place.cache, str(place.frames))
+    paths = [str(place.frames / name) for name in IMAGES]
+    cache.load(paths)
+    cache.load(paths)
+    assert read_whole == IMAGES
+    assert verify(place) == {} and read_whole == 2 * IMAGES
+    read_all(place)
+    assert read_whole == 2 * IMAGES  # the times are there now
+
+
+def test_verifying_keeps_new_times_and_every_bit_of_the_features(place, read_whole):
+    whole = {path.name: path.read_bytes() for path in place.cache.iterdir()}
+    assert verify(place) == {}
+    assert {path.name: path.read_bytes() for path in place.cache.iterdir()} == whole
+    features = read_all(place).named()
+    touch(place, IMAGES[0], IMAGES[-1])
+    read_whole.clear()
+    assert verify(place) == {} and read_whole == IMAGES
+    changed = {path.name for path in place.cache.iterdir() if path.read_bytes() != whole[path.name]}
+    assert changed == {Shard.name(0), Shard.name(2)}
+    read_whole.clear()
+    assert all(torch.equal(values, features[name]) for name, values in read_all(place).named().items())
+    assert read_whole == []
+
+
+def test_verifying_finds_what_size_and_time_do_not_tell(place):
+    image = place.frames / IMAGES[4]
+    content, found = image.read_bytes(), image.stat()
+    image.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    os.utime(image, ns=(found.st_atime_ns, found.st_mtime_ns))
+    read_all(place)
+    faults = verify(place)
+    assert faults.keys() == {1} and f'{IMAGES[4]}, which has changed' in faults[1]
 
 
 def test_only_what_is_absent_damaged_or_outdated_is_written_again(place):

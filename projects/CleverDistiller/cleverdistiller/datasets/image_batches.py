@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from cleverdistiller.datasets.transforms import LoadCameraImages
 from cleverdistiller.teacher_cache import ImageFile
-from cleverdistiller.teacher_cache.shard import checksum_of
+from cleverdistiller.teacher_cache.shard import checksum_of, state_of
 
 
 class ImageBatches(Dataset):
@@ -37,11 +37,12 @@ class ImageBatches(Dataset):
         """(n, 3, H, W) uint8, and what the files are."""
         names = self.batches[index]
         paths = [osp.join(self.data_root, name) for name in names]
+        times = [state_of(path)[1] for path in paths]  # before the content, so that no change in between is missed
         checksums = [checksum_of(path) for path in paths]
         nowhere = dict(cam2img=np.eye(3), lidar2cam=np.eye(4))  # the transform wants to know
         loaded = self.loader(dict(images={path: dict(nowhere, img_path=path) for path in paths}))
         files = [
-            ImageFile(name, *checksum, tuple(size_hw))
-            for name, checksum, size_hw in zip(names, checksums, loaded['native_size_hw'].tolist())
+            ImageFile(name, *checksum, tuple(size_hw), mtime_ns)
+            for name, checksum, size_hw, mtime_ns in zip(names, checksums, loaded['native_size_hw'].tolist(), times)
         ]
         return torch.from_numpy(loaded['img']).permute(0, 3, 1, 2).contiguous(), files

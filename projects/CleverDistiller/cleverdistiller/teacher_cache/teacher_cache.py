@@ -3,17 +3,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from logging import WARNING
 from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import read_checkpoint
 from cleverdistiller.structures import TeacherFeatures
 from cleverdistiller.teacher_cache.cache_record import TOOL, CacheRecord
 from cleverdistiller.teacher_cache.forms import decode
-from cleverdistiller.teacher_cache.shard import REMEDY, ImageFile, Shard
+from cleverdistiller.teacher_cache.shard import ImageFile, Shard, state_of
 
 BASIS_FILE = 'basis.safetensors'
 
@@ -21,8 +23,9 @@ BASIS_FILE = 'basis.safetensors'
 class TeacherCache:
     """Reads the teacher's features of images from a folder that ``tools/cache_teacher.py`` has filled.
 
-    Every read is checked against its checksum. An image file is compared byte for byte at its first read in a process,
-    then by size and time of change.
+    Every read is checked against its checksum. An image file is compared by size and time of change with what it was
+    when its features were written; where the time differs, as in a copy of the data, its checksum decides, once in a
+    process.
 
     Args:
         folder (str | Path): With ``cache.json``.
@@ -39,7 +42,7 @@ class TeacherCache:
         self.basis = read_basis(self.folder, self.record)
         self._row = {name: row for row, name in enumerate(self.record.images)}
         self._shards: dict[int, tuple[tuple[int, int], Shard]] = {}
-        self._as_before: dict[str, tuple[int, int]] = {}
+        self._as_before: dict[str, tuple[int, int]] = {}  # images whose time differs, but not their content
         names = [Shard.name(number) for number in range(self.record.num_shards)]
         absent = [name for name in names if not (self.folder / name).is_file()]
         if absent:
@@ -82,17 +85,25 @@ class TeacherCache:
     def _shard(self, number: int) -> Shard:
         """A shard whose header was checked, once unless the file changes."""
         path = self.folder / Shard.name(number)
-        state = _state_of(path)
+        state = state_of(path)
         if self._shards.get(number, (None,))[0] != state:
             shard = Shard.open(path, self.record.images_of(number), self.record.tensors, self.record.cache_id)
             self._shards[number] = state, shard
         return self._shards[number][1]
 
     def _check_image(self, path: str, image: ImageFile) -> None:
-        state = _state_of(Path(path))
-        if self._as_before.get(path) != state:
-            image.check(path)
-            self._as_before[path] = state
+        state = state_of(path)
+        if state in ((image.num_bytes, image.mtime_ns), self._as_before.get(path)):
+            return
+        image.check(path)
+        if not self._as_before:
+            print_log(
+                f'{path} has the content, but not the time of change that {self.folder} keeps of it, as after a copy: '
+                f'such images are read once more in each process, until {TOOL} with --verify has kept the new times',
+                logger='current',
+                level=WARNING,
+            )
+        self._as_before[path] = state
 
 
 def read_basis(folder: Path, record: CacheRecord) -> Mapping[str, torch.Tensor]:
@@ -108,11 +119,3 @@ def read_basis(folder: Path, record: CacheRecord) -> Mapping[str, torch.Tensor]:
     if hashlib.sha256(path.read_bytes()).hexdigest() != record.basis_sha256:
         raise InputError(f'{path}, which is damaged', 'the basis that the shards were written with', 'make it again')
     return basis
-
-
-def _state_of(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise InputError(f'{path}, which cannot be read ({error.strerror})', 'a file', REMEDY) from error
-    return found.st_size, found.st_mtime_ns

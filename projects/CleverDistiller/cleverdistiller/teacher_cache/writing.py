@@ -17,7 +17,7 @@ from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.structures import TeacherFeatures
 from cleverdistiller.teacher_cache.cache_record import CACHE_FILE, CacheRecord
 from cleverdistiller.teacher_cache.forms import decode, encode, fit_basis, relative_error
-from cleverdistiller.teacher_cache.shard import ImageFile, Shard
+from cleverdistiller.teacher_cache.shard import ImageFile, Shard, state_of
 from cleverdistiller.teacher_cache.teacher_cache import BASIS_FILE
 
 GIB = 2**30
@@ -140,6 +140,32 @@ def unfinished_shards(
         except InputError as error:
             faults[number] = str(error).partition('\n')[0]
     return faults
+
+
+def verify_shard(shard: Shard, data_root: str, cache_id: str, done: Callable[[], object]) -> None:
+    """Read all of a shard and all of its images; where images have other times but the same content, keep these times.
+
+    Args:
+        shard (Shard): Of the cache.
+        data_root (str): What its images are relative to.
+        cache_id (str): Of the cache.
+        done (Callable[[], object]): Called after each image.
+
+    Raises:
+        InputError: If a row or an image is not what it was, or the disk is full.
+    """
+    rows, images = [], []
+    for row, image in enumerate(shard.images):
+        path = Path(data_root) / image.name
+        mtime_ns = state_of(path)[1]  # before the content, so that no change in between is missed
+        image.check(str(path))
+        images.append(replace(image, mtime_ns=mtime_ns))
+        rows.append(shard.read(row))
+        done()
+    if images != list(shard.images):
+        tensors = {name: torch.stack([each[name] for each in rows]) for name in rows[0]}
+        with clear_write_errors(shard.path.parent):
+            Shard.write(shard.path, tensors, images, cache_id)
 
 
 def remove_leftovers(folder: Path, numbers: Sequence[int]) -> None:
