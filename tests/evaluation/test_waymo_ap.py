@@ -20,7 +20,7 @@ from waymo_open_dataset.protos.metrics_pb2 import Config, Objects
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.evaluation.detection_predictions import FrameDetections, read_detections
-from cleverdistiller.evaluation.waymo_ap import WaymoTruth, waymo_ap
+from cleverdistiller.evaluation.waymo_ap import TYPES, WaymoTruth, official_metrics, waymo_ap
 
 CLASSES = ('Pedestrian', 'Cyclist', 'Car')
 SIZES = dict(Car=(4.5, 2.0, 1.6), Pedestrian=(0.8, 0.7, 1.7), Cyclist=(1.8, 0.7, 1.7))
@@ -165,7 +165,14 @@ def test_hard_objects_are_missed_at_level_2_alone():
     assert numbers['Car/AP/L2'] == pytest.approx(0.75, abs=1e-3)
 
 
-def test_what_has_no_object_is_nan_and_not_in_the_mean():
+def test_what_has_no_object_is_nan_and_not_in_the_mean(monkeypatch):
+    measured = {}
+
+    def measure(*arguments):
+        measured.update(official_metrics(*arguments))
+        return measured
+
+    monkeypatch.setattr('cleverdistiller.evaluation.waymo_ap.official_metrics', measure)
     # 29.9 m ahead and 5 m up, which is beyond 30 m.
     boxes = np.array([[29.9, 0, 5, *SIZES['Car'], 0]], np.float32)
     truth = WaymoTruth('a/1', boxes, np.array(['Car']), np.array([2]))
@@ -174,6 +181,10 @@ def test_what_has_no_object_is_nan_and_not_in_the_mean():
     nans = ('Car/AP/L1', 'Car/AP/L2/[0, 30)', 'Cyclist/AP/L2', 'mean/AP/L2/[0, 30)', 'mean/APH/L1')
     assert all(math.isnan(numbers[key]) for key in nans)
     assert numbers['Cyclist/objects/L2'] == 0
+    # Where Waymo's operator says 0.
+    for kind, level, where in (('Cyclist', 2, ''), ('Cyclist', 1, '/[0, 30)'), ('Car', 1, ''), ('Car', 2, '/[0, 30)')):
+        assert measured[TYPES[kind], level, where] == (0, 0)
+    assert measured[TYPES['Car'], 2, ''] == (1, 1)
 
 
 @pytest.mark.parametrize(
