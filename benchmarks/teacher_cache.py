@@ -4,7 +4,7 @@ python benchmarks/teacher_cache.py [CONFIG] [--form fp16 | int8 | pca] [--cfg-op
 
 Prints one JSON line. CONFIG is configs/pretrain/keyframe.py, over the real keyframe where it is at hand and over a
 made-up one otherwise. The cache is made anew; then each sample is loaded and the teacher asked in both ways in turn, in
-one process without workers. The first cached epoch compares the image files, too. Voxels and student are not counted.
+one process without workers. Voxels and student are not counted.
 """
 
 import argparse
