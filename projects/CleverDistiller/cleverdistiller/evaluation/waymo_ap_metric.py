@@ -28,7 +28,7 @@ class WaymoAPMetric(DetectionMetric):
     the frames of ``ann_file`` at any batch size.
 
     Reports ``{Car,Pedestrian,Cyclist,mean}/{AP,APH}/{L1,L2}`` from 0 to 1, the same with ``/[0, 30)``, ``/[30, 50)``
-    and ``/[50, +inf)`` metres, NaN where a class has no objects, for which Waymo's operator gives 0;
+    and ``/[50, +inf)`` metres, NaN where a class has no objects (Waymo's operator: mostly 0);
     ``CLASS/objects/LEVEL``, how many objects count; and ``frames``. The customary headline is ``mean/AP/L2``.
 
     Args:
