@@ -2,11 +2,11 @@
 
 python benchmarks/occupancy_near_sensor.py [--near 2.5] [--draws 20]
 
-On the real keyframe, where configs/pretrain/keyframe.py finds it, otherwise on a made-up scan. Prints one JSON line. The
-loss is a mean over pairs of a query and a point that explains it, so that a share of the pairs is a share of the loss.
-`decimated` is what the configs do, `also` what ALSO does (16,384 points of those are all that it sees), `raw` takes the
-whole sweep. Of each: mean of the shares of pairs, of queries and of points within `--near` metres, how many pairs and
-points there are, and median milliseconds of the transform, one thread.
+On the real keyframe, where configs/pretrain/keyframe.py finds it, otherwise on a made-up scan. Prints one JSON line.
+The loss is a mean over pairs of a query and a point that explains it, so that a share of the pairs is a share of the
+loss. `decimated` is what the configs do, `also` what ALSO does (16,384 points of those are all that it sees), `raw`
+takes the whole sweep. Of each: mean of the shares of pairs, of queries and of points within `--near` metres, how many
+pairs and points there are, and median milliseconds of the transform, one thread.
 """
 
 import argparse

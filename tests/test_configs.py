@@ -51,7 +51,9 @@ def test_all_method_teacher_and_epoch_combinations_are_there():
         for teacher in WIDTHS
         for epochs in (50, 100)
     }
-    expected |= {f'{method}_ptv3_{teacher}_100e_nuscenes' for method in ('cleverdistiller', 'scalr') for teacher in WIDTHS}
+    expected |= {
+        f'{method}_ptv3_{teacher}_100e_nuscenes' for method in ('cleverdistiller', 'scalr') for teacher in WIDTHS
+    }
     expected |= {f'{method}_minkunet34_vits_{epochs}e_nuscenes' for method in CONTRASTIVE for epochs in (50, 100)}
     assert {leaf.stem for leaf in PRETRAIN} == expected
 
@@ -204,8 +206,8 @@ def test_a_transfer_steps_and_predicts_on_a_cpu_at_reduced_size(leaf, tmp_path):
 
 def test_the_class_weights_are_in_the_order_of_the_classes():
     """Pointcept's order, from which its weights were copied."""
-    names = """car bicycle motorcycle truck other-vehicle person bicyclist motorcyclist road parking sidewalk other-ground
-        building fence vegetation trunk terrain pole traffic-sign""".split()
+    names = """car bicycle motorcycle truck other-vehicle person bicyclist motorcyclist road parking sidewalk
+        other-ground building fence vegetation trunk terrain pole traffic-sign""".split()
     cfg = Config.fromfile(REPO / 'configs/segmentation/ft_minkunet34_1_semantickitti_weighted.py')
     assert list(DATASETS.get(cfg.train_dataloader.dataset.type).labels.names) == names
     weights = dict(zip(names, cfg.model.losses.ce.class_weight))
