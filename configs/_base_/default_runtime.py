@@ -8,6 +8,10 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     # Whole or absent files, resumable after a kill, nothing that needs unpickling.
     checkpoint=dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=2),
+    # Here, not among custom_hooks, which a config replaces as a whole: guards of every training.
+    resumed_settings=dict(type='ResumedSettingsHook'),
+    finite_loss=dict(type='FiniteLossHook'),
+    nothing_to_learn=dict(type='NothingToLearnHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'))
 custom_hooks = [dict(type='SeedHook'), dict(type='ExportStudentHook')]
 

@@ -22,4 +22,4 @@ test_dataloader, val_evaluator, test_evaluator = val_dataloader, dict(type='Safe
 optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.003, weight_decay=0.05))
 train_cfg = dict(max_epochs=9, val_interval=9)
 param_scheduler = dict(pct_start=0.2)
-custom_hooks = [dict(type=kind) for kind in ('SeedHook', 'FiniteLossHook', 'WriteResultsHook', 'ExportTeacherHook')]
+custom_hooks = [dict(type=kind) for kind in ('SeedHook', 'WriteResultsHook', 'ExportTeacherHook')]

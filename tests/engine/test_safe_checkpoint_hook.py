@@ -1,9 +1,10 @@
+import math
 import pickle
 from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import BaseModel, BaseTTAModel
 from mmengine.registry import MODEL_WRAPPERS
 from small_segmentor import SmallSegmentor, make_runner
@@ -81,6 +82,40 @@ def test_what_mmengine_alone_saves_does_not(tmp_path, torch_loads_weights_only, 
     train(tmp_path, epochs=1)
     with pytest.raises(pickle.UnpicklingError, match='HistoryBuffer'):
         torch.load(tmp_path / 'epoch_1.pth')
+
+
+class _Breaks(Hook):
+    """Puts a NaN where a forward pass in half precision would, at the end of the third epoch."""
+
+    priority = 'VERY_HIGH'
+
+    def after_train_epoch(self, runner):
+        if runner.epoch == 2:
+            runner.model.backbone[1].running_mean[0] = math.nan
+
+
+def test_a_broken_model_is_never_written_and_costs_no_good_checkpoint(tmp_path):
+    runner = make_runner(tmp_path, SmallSegmentor(), _Breaks(), epochs=4)
+    with pytest.raises(RuntimeError, match=r'backbone\.1\.running_mean\): epoch_3\.pth is not written'):
+        runner.train()
+    assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['epoch_1.pth', 'epoch_2.pth']
+    assert (tmp_path / 'last_checkpoint').read_text().endswith('epoch_2.pth')
+
+
+def test_a_best_checkpoint_is_never_broken_either(tmp_path):
+    hook = SafeCheckpointHook(save_best='miou')
+    model = SmallSegmentor()
+    model.backbone[1].running_var[0] = math.inf
+    with pytest.raises(RuntimeError, match='no best checkpoint is written'):
+        hook.after_val_epoch(SimpleNamespace(model=model, iter=1), dict(miou=0.5))
+
+
+def test_a_model_of_another_shape_is_refused_by_name_before_its_optimiser_fails(tmp_path):
+    train(tmp_path, epochs=1)
+    model = SmallSegmentor()
+    model.decode_head = nn.Linear(4, 5)
+    with pytest.raises(InputError, match=r'epoch_1\.pth(?s:.*)decode_head\.weight \(2, 4\) instead of \(5, 4\)'):
+        make_runner(tmp_path, model, dict(type='SeedHook'), epochs=2, resume=True).train()
 
 
 class _Views(BaseTTAModel):

@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from safetensors.torch import save_file
 
+from cleverdistiller.engine.finite_state import check_finite_state
 from cleverdistiller.engine.unwrapped import unwrapped
 from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.provenance import versions
@@ -19,10 +20,13 @@ class ExportStudentHook(Hook):
 
     No teacher, no head. Both hold the same tensors under the backbone's own names and the same metadata:
     what built the student, the whole config, seed, epochs and versions. They load with
-    ``weights_only=True``.
+    ``weights_only=True``. A run that a guard stopped writes neither, nor one whose weights are not finite.
 
     Args:
         name (str): File name without suffix.
+
+    Raises:
+        RuntimeError: If weights or BatchNorm statistics are NaN or infinite.
     """
 
     priority = 'LOW'
@@ -30,8 +34,12 @@ class ExportStudentHook(Hook):
     def __init__(self, name: str = 'student') -> None:
         self.name = name
 
-    @master_only
     def after_train(self, runner: Runner) -> None:
+        check_finite_state(runner, 'no student is exported')
+        self._write(runner)
+
+    @master_only
+    def _write(self, runner: Runner) -> None:
         model = unwrapped(runner)
         state_dict = model.student.state_dict()  # an OrderedDict that knows the layout version of its kernels
         for name, tensor in state_dict.items():

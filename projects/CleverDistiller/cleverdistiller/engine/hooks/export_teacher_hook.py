@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from safetensors.torch import save_file
 
+from cleverdistiller.engine.finite_state import check_finite_state
 from cleverdistiller.engine.unwrapped import unwrapped
 from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.provenance import is_simulated, versions
@@ -18,12 +19,19 @@ class ExportTeacherHook(Hook):
 
     ``teacher.safetensors`` in the work dir, with timm's names. Its metadata tell what the teacher is built with, that
     it is a stand-in for a foundation model, what it was trained on, the whole config, seed, epochs and versions.
+
+    Raises:
+        RuntimeError: If weights are NaN or infinite.
     """
 
     priority = 'LOW'
 
-    @master_only
     def after_train(self, runner: Runner) -> None:
+        check_finite_state(runner, 'no teacher is exported')
+        self._write(runner)
+
+    @master_only
+    def _write(self, runner: Runner) -> None:
         model = unwrapped(runner)
         data_root = runner.train_dataloader.dataset.data_root
         metadata = dict(

@@ -8,6 +8,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from cleverdistiller.engine.finite_state import check_finite_state
 from cleverdistiller.engine.unwrapped import unwrapped
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import check_state_dict, read_checkpoint, replace_when_complete, visible_paths
@@ -30,15 +31,18 @@ class SafeCheckpointHook(CheckpointHook):
       newest whole one.
     - Checkpoints hold tensors and plain values only. Before resuming or loading, the file is read with
       ``weights_only=True``; one that needs arbitrary unpickling is refused.
-    - mmengine loads what fits and warns about the rest. Here a checkpoint must fit the whole model to be tested, and
-      its whole backbone to be trained on.
+    - mmengine loads what fits and warns about the rest. Here a checkpoint must fit the whole model to be tested or
+      resumed, and its whole backbone to be trained on.
+    - Weights or BatchNorm statistics that are NaN or infinite are never written, and no older checkpoint goes for them.
 
     Args:
         max_keep_ckpts (int): At least 2, because mmengine deletes the oldest before it writes the newest.
         **kwargs: See :class:`mmengine.hooks.CheckpointHook`.
 
     Raises:
-        InputError: If ``max_keep_ckpts`` is 1, or the checkpoint to start from is missing, damaged or unsafe.
+        InputError: If ``max_keep_ckpts`` is 1, or the checkpoint to start from is missing, damaged or unsafe, or does
+            not fit.
+        RuntimeError: If what is to be written is not finite.
     """
 
     def __init__(self, *args, max_keep_ckpts: int = 2, **kwargs) -> None:
@@ -51,12 +55,13 @@ class SafeCheckpointHook(CheckpointHook):
         kwargs.setdefault('backend_args', dict(backend='replace_when_complete'))
         super().__init__(*args, max_keep_ckpts=max_keep_ckpts, **kwargs)
         self._loaded: dict | None = None
+        self._newest: Path | None = None  # that --resume found by itself
 
     def before_run(self, runner: Runner) -> None:
         """Check the file that the runner is about to unpickle."""
         path = runner._load_from
         if runner._resume and path is None:
-            path = self._repair_pointer(Path(runner.work_dir))
+            path = self._newest = self._repair_pointer(Path(runner.work_dir))
         if path is not None and os.path.exists(path):
             read_checkpoint(path)
         elif path is not None and '://' not in str(path):
@@ -65,8 +70,10 @@ class SafeCheckpointHook(CheckpointHook):
             )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep the weights that mmengine is about to load for a moment."""
+        """Keep the weights that mmengine is about to load for a moment; an optimiser's state would fail first."""
         self._loaded = checkpoint.get('state_dict', checkpoint)
+        if runner._resume:
+            self._check_fit(runner, parts=('',))
 
     def before_test(self, runner: Runner) -> None:
         """Refuse to measure a model of which only a part was loaded."""
@@ -75,8 +82,7 @@ class SafeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Refuse to train a backbone of which only a part was loaded with ``load_from``."""
         super().before_train(runner)
-        if not runner._resume:
-            self._check_fit(runner, parts=('backbone.', 'student.'))
+        self._check_fit(runner, parts=('backbone.', 'student.'))
 
     def _check_fit(self, runner: Runner, parts: tuple[str, ...]) -> None:
         """Compare what was loaded with the model's tensors whose names start with one of ``parts``."""
@@ -87,11 +93,20 @@ class SafeCheckpointHook(CheckpointHook):
         check_state_dict(
             {name: value for name, value in found.items() if name.startswith(parts)},
             {name: value for name, value in model.state_dict().items() if name.startswith(parts)},
-            runner._load_from,
+            runner._load_from or self._newest,
             f'a {type(model).__name__} of this config',
             'give the config that the checkpoint was trained with; an exported student goes to model.student_weights '
             'or, in a detector, model.backbone.student_weights',
         )
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        check_finite_state(runner, f'{self.filename_tmpl.format(step)} is not written')  # or the oldest would go first
+        super()._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        if self.save_best:
+            check_finite_state(runner, 'no best checkpoint is written')
+        super()._save_best_checkpoint(runner, metrics)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep plain values: the logger's smoothing windows are objects, some of its values numpy's."""
