@@ -14,9 +14,9 @@ Overall numbers are means over the classes. Ranges are of the distance from the 
 
 One thing differs from what Waymo's operator gives: where no object of a class counts at a level and in a range, its AP
 and APH are NaN here. There they are 0, or, at level 1 where objects of level 2 alone are found, up to 1, as found ones
-are hits at both levels. Either is a score where there was nothing to find, and would move the mean of a subset of frames
-for what the subset lacks; such a class is no part of the mean. To compare with a mean of the operator's numbers on such a
-subset, take its numbers (:func:`official_metrics`).
+are hits at both levels. Either is a score where there was nothing to find, and would move the mean of a subset of
+frames for what the subset lacks; such a class is no part of the mean. :func:`official_metrics` has the operator's own
+numbers.
 """
 
 import math
