@@ -1,21 +1,21 @@
 """mmdet3d's point modules run on a CPU once patched; CUDA tensors still go to mmcv."""
 
+import math
 import sys
 
 import mmcv.ops
 import mmdet3d.models  # noqa: F401, every module that may hold an operator
+import numpy as np
 import pytest
 import torch
 from mmcv.ops.roipoint_pool3d import RoIPointPool3dFunction
 from mmdet3d.models.layers.pointnet_modules import PointFPModule, PointSAModule
+from mmdet3d.models.layers.pointnet_modules.stack_point_sa_module import StackedSAModuleMSG
 from mmdet3d.models.roi_heads.roi_extractors import Single3DRoIPointExtractor
 from mmdet3d.structures import LiDARInstance3DBoxes
-from shapely.affinity import rotate
-from shapely.geometry import box as rectangle
 
 from cleverdistiller.compat import make_point_ops_run_on_cpu
 from cleverdistiller.compat.mmcv import _HELD_BY, _TWINS
-from cleverdistiller.errors import InputError
 from cleverdistiller.ops import point_box_ops, point_ops
 
 pytestmark = pytest.mark.needs_mmcv_ops
@@ -133,29 +133,49 @@ def test_points_in_lidar_boxes_equal_mmcvs_cpu_kernel(points, boxes):
     assert (part >= 0).any() and (part < 0).any()
 
 
-def footprint(box, turned):
-    x, y, _, length, width, _, yaw = box.tolist()
-    flat = rectangle(x - length / 2, y - width / 2, x + length / 2, y + width / 2)
-    return rotate(flat, yaw, use_radians=True) if turned else flat
+@pytest.mark.parametrize(('name', 'kept'), [('nms3d', 176), ('nms3d_normal', 148)])
+def test_nms_keeps_as_many_of_555_boxes_as_mmcvs_kernel(name, kept):
+    """The numbers of mmcv's test_nms3d and test_nms3d_normal, which its kernels gave on a GPU."""
+    draws = np.random.RandomState(42)
+    boxes, scores = (torch.from_numpy(draws.rand(*shape).astype(np.float32)) for shape in ((555, 7), (555,)))
+    assert len(getattr(mmcv.ops, name)(boxes, scores, iou_threshold=0.3)) == kept
 
 
-@pytest.mark.parametrize(('name', 'turned'), [('nms3d', True), ('nms3d_normal', False)])
-def test_nms_equals_a_loop_over_polygons(name, turned, boxes):
-    boxes, scores = boxes.flatten(0, 1), torch.rand(10)
-    kept = []
-    for i in scores.argsort(descending=True).tolist():
-        a = footprint(boxes[i], turned)
-        others = [footprint(boxes[j], turned) for j in kept]
-        if all(a.intersection(b).area / a.union(b).area <= 0.2 for b in others):
-            kept.append(i)
-    assert 2 < len(kept) < 10
-    assert getattr(mmcv.ops, name)(boxes, scores, 0.2).tolist() == kept
+def test_overlaps_equal_those_of_mmcvs_kernel():
+    """The numbers of mmcv's test_boxes_overlap_bev and test_boxes_iou3d."""
+    ones, turned = torch.ones(3, 7), torch.tensor([0, math.pi / 2, math.pi / 4])
+    ones[:, 3:6], ones[:, 6] = 2, turned
+    boxes = torch.tensor([[1, 1, 1, 2, 2, 2, 0], [2, 2, 2, 2, 2, 2, 0], [3, 3, 3, 3, 2, 2, 0.0]])
+    octagon = 8 * (math.sqrt(2) - 1)
+    expected = torch.tensor([[4, 4, octagon], [1, 1, 1], [0, 0, 0]])
+    torch.testing.assert_close(mmcv.ops.boxes_overlap_bev(boxes, ones), expected, rtol=0, atol=1e-4)
+    expected = torch.tensor([[1, 1, 1 / math.sqrt(2)], [1 / 15, 1 / 15, 1 / 15], [0, 0, 0]])
+    torch.testing.assert_close(mmcv.ops.boxes_iou3d(boxes, ones), expected, rtol=0, atol=1e-4)
 
 
-def test_stacked_clouds_are_refused_on_a_cpu(points):
-    counts = torch.tensor([64, 64]).int()
-    flat = points.flatten(0, 1)
-    with pytest.raises(InputError, match='stacked'):
-        mmcv.ops.ball_query(0, 0.5, 4, flat, flat, counts, counts)
-    with pytest.raises(InputError, match='stacked'):
-        mmcv.ops.grouping_operation(flat, torch.zeros(128, 4).int(), counts, counts)
+def test_grouping_by_neighbours_trains_on_a_cpu(points):
+    features = torch.randn(2, 4, 64, requires_grad=True)
+    grouped = mmcv.ops.QueryAndGroup(None, 5)(points, points, features)
+    near = point_ops.knn(5, points).mT
+    torch.testing.assert_close(grouped[:, 3:], point_ops.grouping_operation(features, near))
+    grouped.square().sum().backward()
+    assert features.grad.abs().sum() > 0
+
+
+def test_set_abstraction_of_stacked_clouds_trains_on_a_cpu(points):
+    """PV-RCNN's: the second cloud as of the first batch is alone gives the same features."""
+    module = StackedSAModuleMSG(4, [0.5, 0.01], [8, 8], [[6], [6]], norm_cfg=dict(type='BN2d')).eval()
+    flat, counts, centre_counts = points.flatten(0, 1)[:100], torch.tensor([64, 36]), torch.tensor([7, 5])
+    centres = torch.cat([flat[:7], flat[64:68] + 0.3, torch.full((1, 3), 50.0)])  # the last sees nothing
+    features = torch.randn(100, 4, requires_grad=True)
+    _, pooled = module(flat, counts.int(), centres, centre_counts.int(), features)
+    assert pooled.shape == (12, 12)
+    _, alone = module(flat[64:], counts[1:].int(), centres[7:], centre_counts[1:].int(), features[64:])
+    torch.testing.assert_close(pooled[7:], alone)
+    near = (flat[64:] - centres[7]).norm(dim=1) < 0.5
+    assert near.sum() > 8
+    first = near.nonzero()[:8, 0]
+    by_hand = torch.cat([flat[64:][first] - centres[7], features[64:][first]], 1).T[None, :, None]  # (1, 7, 1, 8)
+    torch.testing.assert_close(pooled[7, :6], module.mlps[0](by_hand).amax(3)[0, :, 0])
+    pooled.square().sum().backward()
+    assert features.grad.abs().sum() > 0

@@ -8,8 +8,13 @@ import torch
 
 from cleverdistiller.ops import point_ops
 from cleverdistiller.ops.point_box_ops import (
+    OVERLAP_MARGIN_M,
     axis_aligned_bev_iou,
+    boxes_iou3d,
+    boxes_overlap_bev,
     greedy_nms,
+    nms3d,
+    nms3d_normal,
     points_in_boxes_all,
     points_in_boxes_part,
     roi_point_pool3d,
@@ -116,6 +121,114 @@ def test_roi_pooling_equals_the_kernel(scene, wanted):
 def test_random_rois_are_empty_full_and_in_between():
     table = kernel_table(*random_scene()).sum(1)
     assert (table == 0).any() and (table > 3).any() and ((table > 0) & (table < 50)).any()
+
+
+def kernel_overlap(a, b) -> float:
+    """One pair of boxes, one side and one corner at a time, in float32 as one thread of the kernel."""
+    a, b = a.numpy().astype(np.float32)[[0, 1, 3, 4, 6]], b.numpy().astype(np.float32)[[0, 1, 3, 4, 6]]
+
+    def corners(box):
+        centre, cos, sin = box[:2], np.cos(box[4]), np.sin(box[4])
+        found = []
+        for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
+            x, y = centre + np.float32([x, y]) * (box[2:4] / 2) - centre
+            found.append(np.float32([x * cos - y * sin, x * sin + y * cos]) + centre)
+        return found
+
+    def cross(u, v):
+        return u[0] * v[1] - u[1] * v[0]
+
+    def holds(box, point):
+        (x, y), cos, sin = point - box[:2], np.cos(-box[4]), np.sin(-box[4])
+        limit = box[2:4] / 2 + np.float32(0.01)
+        return abs(x * cos - y * sin) < limit[0] and abs(x * sin + y * cos) < limit[1]
+
+    corners_a, corners_b, points = corners(a), corners(b), []
+    for i in range(4):
+        for j in range(4):
+            p, p_end, q, q_end = corners_a[i], corners_a[(i + 1) % 4], corners_b[j], corners_b[(j + 1) % 4]
+            one, two = cross(q - p, p_end - p), cross(p_end - p, q_end - p)
+            if one * two > 0 and cross(p - q, q_end - q) * cross(q_end - q, p_end - q) > 0:
+                points.append((two * q + one * q_end) / (one + two))
+    for k in range(4):
+        points += [corners_b[k]] * holds(a, corners_b[k]) + [corners_a[k]] * holds(b, corners_a[k])
+    if not points:
+        return 0.0
+    centre = sum(points) / np.float32(len(points))
+    points.sort(key=lambda point: np.arctan2(*(point - centre)[::-1]))
+    area = sum(cross(p - points[0], q - points[0]) for p, q in zip(points, points[1:]))
+    return float(abs(area) / 2)
+
+
+def where_boxes_meet() -> torch.Tensor:
+    """A car, and others that are equal to it, in it, around it, across it, and just beside it."""
+    car = torch.tensor([10, -4, 0, 4, 2, 1.5, 0])
+    others = [
+        [0] * 7,
+        [0, 0, 0, 0, 0, 0, math.pi],
+        [0, 0, 0, 0, 0, 0, math.pi / 2],
+        [0, 0, 0, 0, 0, 0, math.pi / 4],
+        [0, 0, 0, -2, -1, 0, 0.3],
+        [0, 0, 0, 4, 4, 0, -0.2],
+        [0, 0, 0, -3.5, 4, 0, 0],
+        [4.005, 0, 0, 0, 0, 0, 0],  # half the margin apart: shares a strip
+        [4.02, 0, 0, 0, 0, 0, 0],  # twice the margin
+        [0, 2.005, 0, 0, 0, 0, math.pi],
+        [4, 2, 0, 0, 0, 0, 0],  # corner to corner
+        [0, 0, 0, -4, -2, 0, 0],  # without extent
+        [50, 0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, math.nan],
+    ]
+    return car + torch.tensor(others)
+
+
+@pytest.mark.parametrize('make', [where_boxes_meet, lambda: random_scene()[1][0], lambda: random_scene()[1][0] - 1])
+def test_the_overlap_of_rotated_boxes_equals_the_kernel(make):
+    boxes = make()
+    others = torch.cat([boxes[2:] + 0.05, boxes])
+    found = boxes_overlap_bev(boxes, others)
+    assert found.shape == (len(boxes), len(others)) and found.dtype == torch.float32
+    expected = [[kernel_overlap(box, other) for other in others] for box in boxes]
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-5, atol=1e-5)
+    assert (found > 0).any() and (found == 0).any()
+
+
+def test_a_strip_within_the_margin_is_shared():
+    car, *_, apart = where_boxes_meet()[[0, 7, 8]]
+    near = where_boxes_meet()[7]
+    assert boxes_overlap_bev(car[None], near[None]).item() == pytest.approx(2 * OVERLAP_MARGIN_M / 2, rel=1e-3)
+    assert boxes_overlap_bev(car[None], apart[None]).item() == 0
+    assert boxes_overlap_bev(car[None], car[None]).item() == pytest.approx(8)
+    assert boxes_overlap_bev(car[None], torch.zeros(0, 7)).shape == (1, 0)
+    assert boxes_overlap_bev(car[None].double(), car[None].double().requires_grad_()).requires_grad is False
+
+
+def test_the_iou_in_space_takes_z_as_the_middle():
+    boxes = random_scene()[1][0]
+    boxes[:, :3] /= 3
+    found = boxes_iou3d(boxes, boxes)
+    for i, j in np.ndindex(*found.shape):
+        a, b = boxes[i].tolist(), boxes[j].tolist()
+        height = min(a[2] + a[5] / 2, b[2] + b[5] / 2) - max(a[2] - a[5] / 2, b[2] - b[5] / 2)
+        shared = kernel_overlap(boxes[i], boxes[j]) * max(height, 0)
+        union = math.prod(a[3:6]) + math.prod(b[3:6]) - shared
+        assert float(found[i, j]) == pytest.approx(shared / max(union, 1e-6), abs=1e-4)
+    assert (found > 0.1).sum() > len(boxes) and (found == 0).any()
+
+
+@pytest.mark.parametrize('rotated', [True, False])
+def test_nms_equals_a_loop_over_the_kernels_overlaps(rotated):
+    boxes = torch.cat([random_scene(num_boxes=14)[1][0], where_boxes_meet()[:8]])
+    boxes[:, 3:6] += 0.1
+    scores = torch.rand(len(boxes))
+    flat = boxes if rotated else boxes * torch.tensor([1, 1, 1, 1, 1, 1, 0])
+    kept = []
+    for i in scores.argsort(descending=True).tolist():
+        overlaps = [(kernel_overlap(flat[j], flat[i]), boxes[[i, j], 3:5].prod(1).sum().item()) for j in kept]
+        if all(shared / max(area - shared, 1e-8) <= 0.3 for shared, area in overlaps):
+            kept.append(i)
+    assert 4 < len(kept) < len(boxes) - 4
+    assert (nms3d if rotated else nms3d_normal)(boxes, scores, 0.3).tolist() == kept
 
 
 def test_axis_aligned_overlap_equals_a_loop():

@@ -6,12 +6,12 @@
   cells once a batch's grid has 2^31 cells. Above that size, and on a CPU only, :mod:`ops.neighbour_pairs`;
   above 32,768 voxels as well, where its hash table is slower.
 - ``mmcv.ops``: has no CPU kernel for most operators on points. ``furthest_point_sample`` (``_with_dist``),
-  ``gather_points``, ``ball_query``, ``grouping_operation``, ``three_nn``, ``three_interpolate``,
-  ``points_in_boxes_part`` and ``_all``, ``nms3d`` (``_normal``), in every module of mmcv and mmdet3d that holds
-  one by name, and ``RoIPointPool3dFunction.forward`` are replaced by a choice made at each call: mmcv's own
-  function for CUDA tensors, :mod:`ops.point_ops` or :mod:`ops.point_box_ops` for others.
-  What other detectors need besides still asks for a GPU: ``knn`` (DGCNN), RoI-aware pooling (PartA2), stacked
-  clouds (PV-RCNN).
+  ``gather_points``, ``ball_query`` and ``grouping_operation`` (of stacked clouds, too), ``knn``, ``three_nn``,
+  ``three_interpolate``, ``points_in_boxes_part`` and ``_all``, ``boxes_overlap_bev``, ``boxes_iou3d``, ``nms3d``
+  (``_normal``), in every module of mmcv and mmdet3d that holds one by name, and ``RoIPointPool3dFunction.forward``
+  are replaced by a choice made at each call: mmcv's own function for CUDA tensors, :mod:`ops.point_ops` or
+  :mod:`ops.point_box_ops` for others.
+  What other detectors need besides still asks for a GPU: RoI-aware pooling (PartA2).
 - ``mmcv._ext``: mmdet3d imports every operator of mmcv's, so without the compiled ones nothing of it could be imported.
   Where they do not load, a stand-in takes their place, whose operators say so when called: pretraining and
   segmentation call none. Where they load, nothing changes. Importing ``cleverdistiller`` does this.

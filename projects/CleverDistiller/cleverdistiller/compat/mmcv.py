@@ -104,48 +104,33 @@ def _by_device(twin: Callable, stock: Callable) -> Callable:
 def _ball_query(
     min_radius, max_radius, sample_num, xyz, center_xyz, xyz_batch_cnt=None, center_xyz_batch_cnt=None
 ) -> Tensor:
-    _refuse_stacked(xyz_batch_cnt)
-    return point_ops.ball_query(min_radius, max_radius, sample_num, xyz, center_xyz)
+    if xyz_batch_cnt is None or center_xyz_batch_cnt is None:
+        return point_ops.ball_query(min_radius, max_radius, sample_num, xyz, center_xyz)
+    # As in mmcv, whose stacked kernel knows no inner radius.
+    return point_ops.stacked_ball_query(max_radius, sample_num, xyz, center_xyz, xyz_batch_cnt, center_xyz_batch_cnt)
 
 
 def _grouping_operation(features, indices, features_batch_cnt=None, indices_batch_cnt=None) -> Tensor:
-    _refuse_stacked(features_batch_cnt)
-    return point_ops.grouping_operation(features, indices)
-
-
-def _refuse_stacked(counts: Tensor | None) -> None:
-    if counts is not None:
-        raise InputError(
-            'clouds of unequal size, stacked into one, on a CPU (as PV-RCNN does)',
-            'clouds of equal size in a batch',
-            'use a GPU, or a detector that samples each cloud to the same number of points',
-        )
+    if features_batch_cnt is None or indices_batch_cnt is None:
+        return point_ops.grouping_operation(features, indices)
+    return point_ops.stacked_grouping_operation(features, indices, features_batch_cnt, indices_batch_cnt)
 
 
 def _roi_point_pool3d(ctx, points, point_features, boxes3d, num_sampled_points=512) -> tuple[Tensor, Tensor]:
     return point_box_ops.roi_point_pool3d(points, point_features, boxes3d, num_sampled_points)
 
 
-def _nms3d(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    """Rotated boxes seen from above. mmcv's kernel takes corners up to 1 cm outside as inside; this one does not."""
-    from mmcv.ops import box_iou_rotated
-
-    footprints = boxes[:, [0, 1, 3, 4, 6]].contiguous()
-    return point_box_ops.greedy_nms(box_iou_rotated(footprints, footprints), scores, iou_threshold)
-
-
-def _nms3d_normal(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    return point_box_ops.greedy_nms(point_box_ops.axis_aligned_bev_iou(boxes), scores, iou_threshold)
-
-
 _TWINS: dict[str, Callable] = {
     'ball_query': _ball_query,
+    'boxes_iou3d': point_box_ops.boxes_iou3d,
+    'boxes_overlap_bev': point_box_ops.boxes_overlap_bev,
     'furthest_point_sample': point_ops.furthest_point_sample,
     'furthest_point_sample_with_dist': point_ops.furthest_point_sample_with_dist,
     'gather_points': point_ops.gather_points,
     'grouping_operation': _grouping_operation,
-    'nms3d': _nms3d,
-    'nms3d_normal': _nms3d_normal,
+    'knn': point_ops.knn,
+    'nms3d': point_box_ops.nms3d,
+    'nms3d_normal': point_box_ops.nms3d_normal,
     'points_in_boxes_all': point_box_ops.points_in_boxes_all,
     'points_in_boxes_part': point_box_ops.points_in_boxes_part,
     'three_interpolate': point_ops.three_interpolate,
@@ -156,8 +141,9 @@ _HELD_BY: dict[str, tuple[str, ...]] = {
     'mmcv.ops.ball_query': ('ball_query',),
     'mmcv.ops.furthest_point_sample': ('furthest_point_sample', 'furthest_point_sample_with_dist'),
     'mmcv.ops.gather_points': ('gather_points',),
-    'mmcv.ops.group_points': ('ball_query', 'grouping_operation'),
-    'mmcv.ops.iou3d': ('nms3d', 'nms3d_normal'),
+    'mmcv.ops.group_points': ('ball_query', 'grouping_operation', 'knn'),
+    'mmcv.ops.iou3d': ('boxes_iou3d', 'boxes_overlap_bev', 'nms3d', 'nms3d_normal'),
+    'mmcv.ops.knn': ('knn',),
     'mmcv.ops.points_in_boxes': ('points_in_boxes_all', 'points_in_boxes_part'),
     'mmcv.ops.points_sampler': ('furthest_point_sample', 'furthest_point_sample_with_dist'),
     'mmcv.ops.three_interpolate': ('three_interpolate',),

@@ -1,8 +1,9 @@
 """mmcv's CUDA point operators in plain torch, for any device: sampling, grouping, interpolation.
 
 Each follows its kernel's rule for ties, order, padding and empty cases, so that a detector trained on one
-device can be tested on the other. A GPU may fuse multiply and add, so near-ties can fall the other way
-there. Costs at PointRCNN's sizes: benchmarks/point_ops.py. Operators on boxes: :mod:`point_box_ops`.
+device can be tested on the other; the one exception is :func:`knn`. A GPU may fuse multiply and add, so near-ties
+can fall the other way there. Costs at PointRCNN's sizes: benchmarks/point_ops.py. Operators on boxes:
+:mod:`point_box_ops`.
 """
 
 from collections.abc import Callable, Iterator
@@ -105,7 +106,27 @@ def gather_points(features: Tensor, indices: Tensor) -> Tensor:
         Tensor: (B, C, m).
     """
     # A gather by an index of stride 0: copying rows of a (B, N, C) table instead took 9 times as long.
-    return features.gather(2, indices.long()[:, None].expand(-1, features.shape[1], -1))
+    index = indices.long()[:, None].expand(-1, features.shape[1], -1)
+    return _HalfGather.apply(features, index) if features.dtype == torch.half else features.gather(2, index)
+
+
+class _HalfGather(torch.autograd.Function):
+    """A gather whose gradient is rounded to float16 after each term, as by the kernel: torch rounds the sum alone."""
+
+    @staticmethod
+    def forward(ctx, features: Tensor, index: Tensor) -> Tensor:
+        """(B, C, N) and (B, C, m) to (B, C, m)."""
+        ctx.save_for_backward(index)
+        ctx.shape = features.shape
+        return features.gather(2, index)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        """(B, C, m) to (B, C, N)."""
+        (index,) = ctx.saved_tensors
+        rows = torch.arange(ctx.shape.numel(), device=index.device).view(ctx.shape)[..., :1] + index
+        table = gradient.new_zeros(ctx.shape.numel())
+        return table.index_add_(0, rows.flatten(), gradient.flatten()).view(ctx.shape), None
 
 
 def grouping_operation(features: Tensor, indices: Tensor) -> Tensor:
@@ -119,6 +140,36 @@ def grouping_operation(features: Tensor, indices: Tensor) -> Tensor:
         Tensor: (B, C, m, s).
     """
     return gather_points(features, indices.flatten(1)).unflatten(2, indices.shape[1:])
+
+
+def stacked_grouping_operation(
+    features: Tensor, indices: Tensor, features_batch_cnt: Tensor, indices_batch_cnt: Tensor
+) -> Tensor:
+    """Features of groups of points in clouds of unequal size, stacked; the gradient adds up over groups.
+
+    An index that is none of its own cloud's points gives zeros and gets no gradient: mmcv's kernel gives zeros to most
+    of them, but reads and writes beyond its tensors for others.
+
+    Args:
+        features (Tensor): (N1 + N2 + ..., C).
+        indices (Tensor): (M1 + M2 + ..., s) int, each counted from the first point of its own cloud.
+        features_batch_cnt (Tensor): (B,) int, N1, N2, ...
+        indices_batch_cnt (Tensor): (B,) int, M1, M2, ...
+
+    Returns:
+        Tensor: (M1 + M2 + ..., C, s).
+
+    Raises:
+        InputError: If the counts do not add up to the points.
+    """
+    _check_counts(features_batch_cnt, features, 'features_batch_cnt')
+    _check_counts(indices_batch_cnt, indices, 'indices_batch_cnt')
+    sizes, rows_of = features_batch_cnt.long(), indices_batch_cnt.long()
+    size = sizes.repeat_interleave(rows_of)[:, None]  # (M, 1) points of each row's cloud
+    start = (sizes.cumsum(0) - sizes).repeat_interleave(rows_of)[:, None]
+    outside = (indices < 0) | (indices >= size)
+    table = torch.cat([features, features.new_zeros(1, features.shape[1])])  # one more, for indices outside
+    return table[torch.where(outside, len(features), start + indices)].transpose(1, 2).contiguous()
 
 
 def ball_query(min_radius: float, max_radius: float, sample_num: int, xyz: Tensor, center_xyz: Tensor) -> Tensor:
@@ -137,19 +188,104 @@ def ball_query(min_radius: float, max_radius: float, sample_num: int, xyz: Tenso
     Returns:
         Tensor: (B, m, s) int32.
     """
+    return _ball_query(min_radius, max_radius, sample_num, xyz, center_xyz)[0]
+
+
+def stacked_ball_query(
+    max_radius: float,
+    sample_num: int,
+    xyz: Tensor,
+    center_xyz: Tensor,
+    xyz_batch_cnt: Tensor,
+    center_xyz_batch_cnt: Tensor,
+) -> Tensor:
+    """First points, in index order, in a ball around each centre, in clouds of unequal size, stacked.
+
+    Args:
+        max_radius (float): Radius in metres, open.
+        sample_num (int): s, most points of a centre.
+        xyz (Tensor): (N1 + N2 + ..., 3) float.
+        center_xyz (Tensor): (M1 + M2 + ..., 3) float.
+        xyz_batch_cnt (Tensor): (B,) int, N1, N2, ...
+        center_xyz_batch_cnt (Tensor): (B,) int, M1, M2, ...
+
+    Returns:
+        Tensor: (M1 + M2 + ..., s) int32, counted from the first point of the own cloud; free slots repeat the first
+        point found. A centre without any gets -1, then zeros.
+
+    Raises:
+        InputError: If the counts do not add up to the points.
+    """
+    _check_counts(xyz_batch_cnt, xyz, 'xyz_batch_cnt')
+    _check_counts(center_xyz_batch_cnt, center_xyz, 'center_xyz_batch_cnt')
+    clouds = zip(xyz.split(xyz_batch_cnt.tolist()), center_xyz.split(center_xyz_batch_cnt.tolist()), strict=True)
+    found = []
+    for points, centres in clouds:
+        indices, count = _ball_query(0, max_radius, sample_num, points[None], centres[None])
+        indices[0, count[0] == 0, :1] = -1
+        found.append(indices[0])
+    return torch.cat(found)
+
+
+def _ball_query(
+    min_radius: float, max_radius: float, sample_num: int, xyz: Tensor, center_xyz: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(B, m, s) int32 as :func:`ball_query`, and (B, m) int64, how many of them are points found."""
     num_batch, num_centres = center_xyz.shape[:2]
     # The kernel squares its radii in float32: 0.1 squared there is one ulp above the float32 of 0.01.
     min_squared, max_squared = torch.tensor([min_radius, max_radius], dtype=torch.float32).square().tolist()
     indices = torch.zeros(num_batch, num_centres, sample_num, dtype=torch.int32, device=xyz.device)
+    counts = torch.zeros(num_batch, num_centres, dtype=torch.long, device=xyz.device)
     for clouds, some in blocks(num_batch, num_centres, xyz.shape[1]):
         squared = _squared_distances(center_xyz[clouds, some], xyz[clouds])
+        if squared.dtype == torch.half:  # summed in float16, compared in float32
+            squared = squared.float()
         inside = squared < max_squared
         if min_squared > 0:
             inside &= (squared >= min_squared) | (squared == 0)
-        hits, count = first_hits(inside, sample_num)
+        hits, counts[clouds, some] = first_hits(inside, sample_num)
         slot = torch.arange(sample_num, device=xyz.device)
-        indices[clouds, some] = hits.gather(2, torch.where(slot < count[..., None], slot, 0)).int()
-    return indices
+        indices[clouds, some] = hits.gather(2, torch.where(slot < counts[clouds, some, None], slot, 0)).int()
+    return indices, counts
+
+
+def _check_counts(counts: Tensor, rows: Tensor, name: str) -> None:
+    if int(counts.sum()) != len(rows):
+        raise InputError(
+            f'{name}={counts.tolist()} for {len(rows)} rows', f'numbers that add up to {len(rows)}', 'count each cloud'
+        )
+
+
+def knn(k: int, xyz: Tensor, center_xyz: Tensor | None = None, transposed: bool = False) -> Tensor:
+    """Nearest points of each centre, nearest first.
+
+    Of points at the same distance, the smaller index comes first; mmcv's kernel takes them as its heap happens to stand.
+
+    Args:
+        k (int): Points of a centre, 1 to 99.
+        xyz (Tensor): (B, N, 3) float, (B, 3, N) if transposed.
+        center_xyz (Tensor | None): (B, m, 3) float, (B, 3, m) if transposed; None takes ``xyz``.
+        transposed (bool): Whether coordinates come before points.
+
+    Returns:
+        Tensor: (B, k, m) int32. Slots past the last point within 100 km are 0.
+
+    Raises:
+        InputError: If k is out of the kernel's range.
+    """
+    if not 0 < k < 100:
+        raise InputError(f'knn with k={k}', '1 to 99, as the kernel', 'ask for fewer neighbours')
+    center_xyz = xyz if center_xyz is None else center_xyz
+    if transposed:
+        xyz, center_xyz = xyz.transpose(1, 2), center_xyz.transpose(1, 2)
+    found = torch.zeros(*center_xyz.shape[:2], k, dtype=torch.int32, device=xyz.device)
+    if xyz.shape[1]:
+        for clouds, some in blocks(*found.shape[:2], xyz.shape[1]):
+            squared = _squared_distances(center_xyz[clouds, some], xyz[clouds]).float()
+            # The kernel's start. Where nothing is left, the first of the infinite ones is point 0.
+            squared = squared.masked_fill_(~(squared < 1e10), torch.inf)
+            found[clouds, some] = _nearest(squared, k)[1]
+    return found.transpose(1, 2).contiguous()
 
 
 def three_nn(target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,11 +306,8 @@ def three_nn(target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
     squared = torch.empty_like(target)
     indices = torch.empty_like(target, dtype=torch.int32)
     for clouds, some in blocks(*target.shape[:2], source.shape[1]):
-        remaining = _squared_distances(target[clouds, some], source[clouds])
-        for rank in range(3):  # min returns the first of equal ones, which topk does not promise
-            squared[clouds, some, rank], nearest = remaining.min(2)
-            indices[clouds, some, rank] = nearest.int()
-            remaining.scatter_(2, nearest[..., None], torch.inf)
+        pairs = _squared_distances(target[clouds, some], source[clouds])
+        squared[clouds, some], indices[clouds, some] = _nearest(pairs, 3)
     return squared.sqrt_(), indices
 
 
@@ -203,12 +336,25 @@ def blocks(num_batch: int, num_rows: int, row_size: int) -> Iterator[tuple[slice
             yield slice(first_batch, first_batch + batch), slice(first_row, first_row + rows)
 
 
+def _nearest(squared: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """(B, m, n) to (B, m, count) and their int32 columns, smallest first, the first of equal ones; takes what it reads."""
+    values, columns = [], []
+    for _ in range(count):  # min returns the first of equal ones, which topk does not promise
+        value, column = squared.min(2, keepdim=True)
+        squared.scatter_(2, column, torch.inf)
+        values.append(value)
+        columns.append(column.int())
+    return torch.cat(values, 2), torch.cat(columns, 2)
+
+
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """(B, m, 3) and (B, n, 3) to (B, m, n), summed in the kernels' order; no gradient."""
     a, b = a.detach(), b.detach().transpose(1, 2).contiguous()
-    total = (a[..., :1] - b[:, :1]).square_()
-    for axis in (1, 2):
-        total += (a[..., axis, None] - b[:, axis, None]).square_()
+    total = None
+    for axis in range(3):
+        delta = a[..., axis, None] - b[:, axis, None]
+        delta *= delta  # a square would be a power, which float16 has not on a CPU
+        total = delta if total is None else total.add_(delta)
     return total
 
 
