@@ -2,8 +2,10 @@
 
 import math
 import sys
+from pathlib import Path
 
 import mmcv.ops
+import mmdet3d
 import mmdet3d.models  # noqa: F401, every module that may hold an operator
 import numpy as np
 import pytest
@@ -12,7 +14,10 @@ from mmcv.ops.roipoint_pool3d import RoIPointPool3dFunction
 from mmdet3d.models.layers.pointnet_modules import PointFPModule, PointSAModule
 from mmdet3d.models.layers.pointnet_modules.stack_point_sa_module import StackedSAModuleMSG
 from mmdet3d.models.roi_heads.roi_extractors import Single3DRoIPointExtractor
+from mmdet3d.registry import MODELS
 from mmdet3d.structures import LiDARInstance3DBoxes
+from mmdet3d.testing import create_detector_inputs
+from mmengine.config import Config
 
 from cleverdistiller.compat import make_point_ops_run_on_cpu
 from cleverdistiller.compat.mmcv import _HELD_BY, _TWINS
@@ -122,6 +127,33 @@ def test_roi_pooling_has_no_backward_as_in_mmcv(points, boxes):
     pooled, _ = mmcv.ops.RoIPointPool3d(4)(points, points.clone().requires_grad_(), boxes)
     with pytest.raises((NotImplementedError, TypeError)):  # mmcv 2.1's refusal takes one argument too few
         pooled.sum().backward()
+
+
+def small_votenet() -> torch.nn.Module:
+    """mmdet3d's own, with few points and channels."""
+    cfg = Config.fromfile(Path(mmdet3d.__path__[0]) / '.mim/configs/votenet/votenet_8xb16_sunrgbd-3d.py').model
+    cfg.backbone.update(
+        num_points=(64, 32, 16, 8), num_samples=(8, 8, 4, 4), sa_channels=[[8, 16]] * 4, fp_channels=[[16, 16]] * 2
+    )
+    head = cfg.bbox_head
+    head.vote_module_cfg.update(in_channels=16, conv_channels=[16])
+    head.vote_aggregation_cfg.update(num_point=8, num_sample=4, mlp_channels=[16, 16])
+    head.pred_layer_cfg.update(in_channels=16, shared_conv_channels=[16])
+    return MODELS.build(cfg)
+
+
+def test_votenet_of_mmdet3d_trains_and_predicts_on_a_cpu():
+    detector = small_votenet()
+    batch = detector.data_preprocessor(create_detector_inputs(num_points=200, num_gt_instance=3), True)
+    loss, logged = detector.parse_losses(detector(**batch, mode='loss'))
+    assert {'vote_loss', 'objectness_loss', 'center_loss'} <= set(logged) and loss.isfinite()
+    loss.backward()
+    for name, parameter in detector.backbone.named_parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.any(), name
+    detector.eval()
+    with torch.no_grad():
+        (found,) = detector(**batch, mode='predict')
+    assert found.pred_instances_3d.bboxes_3d.tensor.shape[1] == 7
 
 
 def test_points_in_lidar_boxes_equal_mmcvs_cpu_kernel(points, boxes):

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from mmdet3d.registry import MODELS
 from mmengine.config import Config
+from mmengine.runner.checkpoint import load_state_dict
 from mmengine.optim import build_optim_wrapper
+from safetensors.torch import save_file
 from timm.layers import DropPath
 from torch import nn
 
@@ -17,6 +19,7 @@ from cleverdistiller.models.students import PointTransformerV3Student
 from cleverdistiller.models.students._point_transformer_parts import Block, GridPooling, GridUnpooling
 from cleverdistiller.models.students._serialized_attention import SerializedLevel, patch_attention
 from cleverdistiller.ops.serialization import CURVES, curve_codes, cut_into_patches, hilbert_code, z_order_code
+from cleverdistiller.ops.sparse_conv import load_backend
 from cleverdistiller.ops.voxelize import voxelize
 from cleverdistiller.structures import VoxelGrid
 from conftest import REPO
@@ -102,9 +105,10 @@ def slow_convolution(layer, rows: torch.Tensor, coords: torch.Tensor) -> torch.T
 def slow_student(student: PointTransformerV3Student, grid: VoxelGrid) -> torch.Tensor:
     """The same network with loops for whatever is not one layer of torch."""
 
-    def run(blocks, rows, coords, level):
+    def run(blocks, rows, coords, level, first_sees=None):
         for i, block in enumerate(blocks):
-            rows = rows + block.cpe(slow_convolution(block.cpe_conv, rows, coords) + block.cpe_bias)
+            seen = first_sees if i == 0 and first_sees is not None else rows
+            rows = rows + block.cpe(slow_convolution(block.cpe_conv, seen, coords) + block.cpe_bias)
             patches = slow_patches(coords, tuple(CURVES)[i % 4], level, student.patch_size)
             attended = slow_attention(block.attention.qkv(block.norm1(rows)), patches, block.attention.num_heads)
             rows = rows + block.attention.proj(attended)
@@ -128,13 +132,16 @@ def slow_student(student: PointTransformerV3Student, grid: VoxelGrid) -> torch.T
         skip, coords, children = skips.pop()
         parents = unpool.proj(rows)
         given = {child: parents[parent] for parent, of_one in enumerate(children.values()) for child in of_one}
-        rows = unpool.proj_skip(skip) + torch.stack([given[row] for row in range(len(skip))])
-        rows = run(blocks, rows, coords, len(skips))
+        own = unpool.proj_skip(skip)
+        rows = own + torch.stack([given[row] for row in range(len(skip))])
+        rows = run(blocks, rows, coords, len(skips), None if student.arguments['unpooling'] == 'sum' else own)
     return rows
 
 
 @pytest.mark.needs_sparse_conv
-def test_the_network_and_its_gradient_equal_a_slow_twin(student):
+@pytest.mark.parametrize('unpooling', ['pointcept', 'sum'])
+def test_the_network_and_its_gradient_equal_a_slow_twin(unpooling):
+    student = make_student(unpooling=unpooling)
     grid = make_grid([30, 5, 8])
     grid.features.requires_grad_()
     found, expected = student(grid), slow_student(student, grid)
@@ -144,6 +151,73 @@ def test_the_network_and_its_gradient_equal_a_slow_twin(student):
     gradients = [torch.autograd.grad((out * wanted).sum(), grid.features)[0] for out in (found, expected)]
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
     assert gradients[0].any(1).all()
+
+
+class TwoFoldPoints(dict):
+    """What Pointcept's modules hand on: ``feat``, and ``sparse_conv_feat``, which should hold the same and may not."""
+
+    def through(self, layer) -> None:
+        """A layer of torch writes both; a sparse convolution reads and writes the second, and copies it to the first."""
+        if isinstance(layer, load_backend('auto').module.SubMConv3d):
+            self['sparse_conv_feat'] = layer(self['sparse_conv_feat'])
+            self['feat'] = self['sparse_conv_feat'].features
+        else:
+            self['feat'] = layer(self['feat'])
+            self['sparse_conv_feat'] = self['sparse_conv_feat'].replace_feature(self['feat'])
+
+
+def pointcept_decoder(student, points: TwoFoldPoints, skips: list[tuple[TwoFoldPoints, SerializedLevel, torch.Tensor]]):
+    """Pointcept's decoder on the student's weights: a sum is written to ``feat`` alone, at a block's end to both."""
+    for unpool, blocks in zip(student.unpools, student.decoder_blocks):
+        below, (points, level, parent) = points, skips.pop()
+        for layer in unpool.proj:
+            below.through(layer)
+        for layer in unpool.proj_skip:
+            points.through(layer)
+        points['feat'] = points['feat'] + below['feat'][parent]
+        for block in blocks:
+            shortcut = points['feat']
+            points.through(block.cpe_conv)
+            points['feat'] = points['feat'] + block.cpe_bias  # a part of Pointcept's convolution
+            for layer in block.cpe:
+                points.through(layer)
+            points['feat'] = shortcut = shortcut + points['feat']
+            points.through(block.norm1)
+            points['feat'] = block.attention(points['feat'], level)
+            points['feat'] = shortcut = shortcut + points['feat']
+            points.through(block.norm2)
+            points.through(block.mlp)
+            points['feat'] = shortcut + points['feat']
+            points['sparse_conv_feat'] = points['sparse_conv_feat'].replace_feature(points['feat'])
+    return points['feat']
+
+
+@pytest.mark.needs_sparse_conv
+@torch.no_grad()
+@pytest.mark.parametrize('decoder_depths', [(1, 2), (2, 3)])
+def test_the_decoder_equals_pointcepts_whose_sparse_tensor_is_stale_after_unpooling(decoder_depths):
+    options = dict(decoder_depths=decoder_depths)
+    student, grid = make_student(**options), make_grid([90, 30, 11], extent=9)
+    encoded = []  # what enters each way up: the deepest level's features, and each skip
+
+    def keep(unpool, inputs):
+        encoded.append(inputs)
+
+    for unpool in student.unpools:
+        unpool.register_forward_pre_hook(keep)
+    found = student(grid)
+    level, skips = SerializedLevel.of(grid.coords, student.curves, 3, student.patch_size, shuffle=False), []
+    for _, skip, parent in reversed(encoded):
+        sparse = student._sparse(skip, level)
+        skips.append((TwoFoldPoints(feat=skip, sparse_conv_feat=sparse), level, parent))
+        level = level.coarser(shuffle=False)[0]
+    deepest = encoded[0][0]
+    points = TwoFoldPoints(feat=deepest, sparse_conv_feat=student._sparse(deepest, level))
+    expected = pointcept_decoder(student, points, skips)
+    assert (found - expected).norm() < 1e-6 * expected.norm()
+    summed = make_student(unpooling='sum', **options)
+    summed.load_state_dict(dict(student.state_dict()))  # a plain dict, which says nothing of the version
+    assert (summed(grid) - expected).norm() > 0.1 * expected.norm()
 
 
 @pytest.mark.parametrize('curve', CURVES)
@@ -285,13 +359,13 @@ def test_under_autocast_the_sum_of_the_blocks_stays_in_float32(student):
         for block in blocks:
             x = block(x, level)
         pooled = pool(x.features, parent, len(larger.coords))
-        return x.features, pooled, unpool(pooled, x.features, parent)
+        return x.features, pooled, *unpool(pooled, x.features, parent)
 
     features = torch.randn(85, 16)
     exact = run(features)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         rough = run(features.bfloat16())
-    assert [rows.dtype for rows in rough] == [torch.float32, torch.bfloat16, torch.bfloat16]
+    assert [rows.dtype for rows in rough] == [torch.float32, torch.bfloat16, torch.bfloat16, torch.bfloat16]
     for one, other in zip(exact, rough):
         assert 0 < (one - other).norm() < 0.03 * one.norm()
 
@@ -313,9 +387,54 @@ def test_saved_weights_give_the_same_features_and_another_size_is_refused(studen
     assert not torch.equal(twin(grid), student(grid))
 
 
+def write_files(folder, student, arguments) -> list[str]:
+    """A student in both forms of an export, as its bare state dict, and inside a pretraining's checkpoint."""
+    meta = dict(student=json.dumps(dict(type='PointTransformerV3Student', **arguments)), voxel_size_m='0.05')
+    state = student.state_dict()
+    save_file(dict(state), folder / 'student.safetensors', metadata=meta)
+    torch.save(dict(meta=meta, state_dict=state), folder / 'student.pth')
+    torch.save(state, folder / 'bare.pth')
+    trained = nn.ModuleDict(dict(student=student, head=nn.Linear(2, 2)))
+    torch.save(dict(meta=dict(epoch=1), state_dict=trained.state_dict()), folder / 'epoch_1.pth')
+    return [str(folder / name) for name in ('student.safetensors', 'student.pth', 'bare.pth', 'epoch_1.pth')]
+
+
+@pytest.mark.needs_sparse_conv
+@torch.no_grad()
+def test_files_from_before_the_option_are_loaded_as_what_they_are_or_refused(tmp_path):
+    old, grid = make_student(unpooling='sum'), make_grid([60])
+    arguments = {key: value for key, value in old.arguments.items() if key != 'unpooling'}
+    for path in write_files(tmp_path, old, arguments):
+        loaded = make_student(unpooling='sum', weights=path)
+        assert torch.equal(loaded(grid), old(grid)), path
+        with pytest.raises(InputError, match='unpooling=sum(?s:.*)unpooling=pointcept(?s:.*)say student.unpooling=sum'):
+            make_student(weights=path)
+    new = make_student()
+    for path in write_files(tmp_path, new, new.arguments):
+        assert torch.equal(make_student(weights=path)(grid), new(grid)), path
+        with pytest.raises(InputError, match='say student.unpooling=pointcept'):
+            make_student(unpooling='sum', weights=path)
+    save_file(dict(old.state_dict()), tmp_path / 'foreign.safetensors')  # converted from elsewhere: says nothing
+    make_student(weights=str(tmp_path / 'foreign.safetensors'))
+
+
+@pytest.mark.needs_sparse_conv
+def test_an_old_run_is_not_resumed_or_tested_with_the_new_default():
+    old, new = (nn.ModuleDict(dict(backbone=make_student(unpooling=unpooling))) for unpooling in ('sum', 'pointcept'))
+    state = old.state_dict()
+    assert state._metadata['backbone']['version'] == 1  # as of every module that never said another
+    for load in (new.load_state_dict, lambda state: load_state_dict(new, state)):  # torch's and mmengine's
+        with pytest.raises(InputError, match='--cfg-options model.backbone.unpooling=sum'):
+            load(state)
+    load_state_dict(old, state, strict=True)
+    with pytest.raises(InputError, match='--cfg-options model.backbone.unpooling=pointcept'):
+        load_state_dict(old, copy.deepcopy(new).state_dict())
+
+
 @pytest.mark.parametrize(
     'options, message',
     [
+        (dict(unpooling='skip'), 'unpooling(?s:.*)pointcept or sum'),
         (dict(depths=(1, 1)), 'depths(?s:.*)3 numbers'),
         (dict(decoder_channels=(16, 16, 16)), 'decoder_channels(?s:.*)2 numbers'),
         (dict(decoder_depths=(1,)), 'decoder_depths(?s:.*)2 numbers'),

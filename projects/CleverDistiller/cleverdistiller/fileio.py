@@ -1,9 +1,10 @@
 """Reading weights without running code, finding files, and writing files that are never half there."""
 
+import json
 import os
 import pickle
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -156,6 +157,29 @@ def read_metadata(path: str | Path) -> dict[str, str]:
             return file.metadata() or {}
     meta = content.get('meta')
     return meta if isinstance(meta, dict) else {}
+
+
+def read_student_arguments(path: str | Path, of_version: Mapping[int, dict]) -> dict:
+    """What built the student of a file, by its metadata or by the version of its state dict.
+
+    Args:
+        path (str | Path): See :func:`read_checkpoint`.
+        of_version (Mapping[int, dict]): Arguments by version; those of version 1 for metadata older than they are.
+
+    Returns:
+        dict: Empty for a file that says nothing.
+
+    Raises:
+        InputError: See :func:`read_checkpoint`.
+    """
+    made_with = json.loads(read_metadata(path).get('student', '{}'))
+    if made_with:
+        return {**of_version.get(1, {}), **made_with}
+    content = read_checkpoint(path)
+    states = (content[envelope] for envelope in ('state_dict', 'model') if isinstance(content.get(envelope), dict))
+    versions = getattr(next(states, content), '_metadata', {})  # safetensors has none
+    name = next((name for name in ('student', 'module.student', 'module', '') if name in versions), None)
+    return of_version.get(versions.get(name, {}).get('version'), {})
 
 
 def check_state_dict(

@@ -1,6 +1,5 @@
 """Exported students into the backbones of downstream models, with a report of what arrived."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import load_strictly, read_metadata, read_student
+from cleverdistiller.fileio import load_strictly, read_metadata, read_student, read_student_arguments
 
 REQUIRED = 'required'
 
@@ -101,8 +100,7 @@ def transfer_student(
     metadata = read_metadata(weights)
     if not allow_other_voxel_size:
         _check_voxel_size(weights, metadata, voxel_size_m, options)
-    if not allow_missing:
-        _check_arguments(weights, metadata, student, options)
+    _check_arguments(weights, student, options, all_of_them=not allow_missing)
     found, own = read_student(weights), student.state_dict()
     report = compare(weights, found, student)
     print_log(str(report), logger='current')
@@ -155,10 +153,13 @@ def _check_voxel_size(path: str, metadata: dict, voxel_size_m: float, options: S
         )
 
 
-def _check_arguments(path: str, metadata: dict, student: nn.Module, options: StudentOptions) -> None:
-    """Another width changes every tensor; name the width rather than the tensors."""
+def _check_arguments(path: str, student: nn.Module, options: StudentOptions, all_of_them: bool) -> None:
+    """Another width changes every tensor; name the width rather than the tensors, and what no tensor would tell."""
+    of_version = getattr(student, 'arguments_of_version', {})
+    made_with = read_student_arguments(path, of_version)
     here = getattr(student, 'arguments', {})
-    made_with = json.loads(metadata.get('student', '{}'))
+    if not all_of_them:
+        here = {key: value for key, value in here.items() if any(key in told for told in of_version.values())}
     other = {key: made_with[key] for key, value in here.items() if key in made_with and made_with[key] != value}
     if other:
         raise InputError(

@@ -175,7 +175,7 @@ def _within(boxes: Tensor, corners: Tensor) -> Tensor:
 
 
 def _crossings(corners: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """(P, 4, 2) and (P, 4, 2) to (P, 16, 2) where sides cross, and (P, 16) bool, which do: not where one only touches."""
+    """(P, 4, 2) and (P, 4, 2) to (P, 16, 2) where sides cross, and (P, 16) bool, which do: to touch is not to cross."""
     p0, q0 = corners[:, :, None], others[:, None]  # each side of one against each side of the other
     p1, q1 = corners.roll(-1, 1)[:, :, None], others.roll(-1, 1)[:, None]
     near = (torch.minimum(p0, p1) <= torch.maximum(q0, q1)) & (torch.minimum(q0, q1) <= torch.maximum(p0, p1))

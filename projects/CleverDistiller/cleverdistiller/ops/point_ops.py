@@ -259,7 +259,7 @@ def _check_counts(counts: Tensor, rows: Tensor, name: str) -> None:
 def knn(k: int, xyz: Tensor, center_xyz: Tensor | None = None, transposed: bool = False) -> Tensor:
     """Nearest points of each centre, nearest first.
 
-    Of points at the same distance, the smaller index comes first; mmcv's kernel takes them as its heap happens to stand.
+    Of points at the same distance, the smaller index comes first; mmcv's kernel takes them as its heap stands.
 
     Args:
         k (int): Points of a centre, 1 to 99.
@@ -337,7 +337,7 @@ def blocks(num_batch: int, num_rows: int, row_size: int) -> Iterator[tuple[slice
 
 
 def _nearest(squared: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """(B, m, n) to (B, m, count) and their int32 columns, smallest first, the first of equal ones; takes what it reads."""
+    """(B, m, n) to (B, m, count) and their int32 columns, smallest first; overwrites what it found."""
     values, columns = [], []
     for _ in range(count):  # min returns the first of equal ones, which topk does not promise
         value, column = squared.min(2, keepdim=True)

@@ -47,11 +47,14 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x, level: SerializedLevel):
-        """A sparse tensor of the level's M voxels to another."""
+    def forward(self, x, level: SerializedLevel, position_rows: Tensor | None = None):
+        """A sparse tensor of the level's M voxels to another.
+
+        ``position_rows``: (M, C), what the positional convolution reads in the place of the features.
+        """
         # The sum stays float32 under autocast, which spconv's eval path asks for: it casts no features to its weight.
         rows = x.features.float()
-        x = self.cpe_conv(x.replace_feature(rows))
+        x = self.cpe_conv(x.replace_feature(rows if position_rows is None else position_rows.float()))
         rows = rows + self.cpe(x.features + self.cpe_bias)
         rows = rows + self.drop_path(self.attention(self.norm1(rows), level))
         rows = rows + self.drop_path(self.mlp(self.norm2(rows)))
@@ -85,6 +88,10 @@ class GridUnpooling(nn.Module):
             nn.Sequential(nn.Linear(width, c_out), nn.BatchNorm1d(c_out, **NORM), nn.GELU()) for width in (c_in, c_skip)
         )
 
-    def forward(self, features: Tensor, skip: Tensor, parent: Tensor) -> Tensor:
-        """(R, c_in) parents and (M, c_skip) children with the (M,) rows of their parents to (M, c_out)."""
-        return self.proj_skip(skip) + gather_rows(self.proj(features), parent)
+    def forward(self, features: Tensor, skip: Tensor, parent: Tensor) -> tuple[Tensor, Tensor]:
+        """(R, c_in) parents and (M, c_skip) children with the (M,) rows of their parents to (M, c_out).
+
+        The second tensor, (M, c_out), is the projected skip alone.
+        """
+        own = self.proj_skip(skip)
+        return own + gather_rows(self.proj(features), parent), own

@@ -28,6 +28,11 @@ class PointTransformerV3Student(SparseStudent):
     - ``(256, 64, 128, 256)``: the last stage alone, 51.10 M;
     - ``(64, 64, 128, 256)``: Pointcept's, 46.16 M.
 
+    In Pointcept's decoder, the positional convolution of a stage's first block reads the projected skip features alone:
+    its unpooling adds the parents' to ``feat`` and leaves ``sparse_conv_feat`` as it was. Published weights were trained
+    so. Students that were trained here before there was ``unpooling`` read the sum; their files say so by saying nothing
+    of it, and are refused where ``unpooling`` is not ``sum``.
+
     Differs from Pointcept where a feature would depend on what else is in the batch: its curves' length, and its patch
     length without flash attention; and the order of the curves is fixed in eval mode.
 
@@ -42,6 +47,7 @@ class PointTransformerV3Student(SparseStudent):
         mlp_ratio (float): Hidden over outer width of the MLPs.
         drop_path (float): Highest rate of stochastic depth, at the deepest level.
         curves (Sequence[str]): Out of ``z``, ``z-trans``, ``hilbert`` and ``hilbert-trans``.
+        unpooling (str): What that convolution reads: ``pointcept``, the skip alone; ``sum``, skip plus parent.
         backend (str): ``auto``, ``spconv`` or ``spconv_triton``.
         weights (str | None): An exported ``student.pth`` or ``student.safetensors`` to start from.
 
@@ -50,6 +56,7 @@ class PointTransformerV3Student(SparseStudent):
     """
 
     told_apart_by = 'channels, depths and decoder_channels'
+    arguments_of_version = {1: dict(unpooling='sum'), 2: dict(unpooling='pointcept')}
 
     def __init__(
         self,
@@ -63,12 +70,13 @@ class PointTransformerV3Student(SparseStudent):
         mlp_ratio: float = 4.0,
         drop_path: float = 0.3,
         curves: Sequence[str] = ('z', 'z-trans', 'hilbert', 'hilbert-trans'),
+        unpooling: str = 'pointcept',
         backend: str = 'auto',
         weights: str | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(backend, init_cfg)
-        _check_options(channels, depths, decoder_channels, decoder_depths, head_channels, curves)
+        _check_options(channels, depths, decoder_channels, decoder_depths, head_channels, curves, unpooling)
         # Lists, as they come back from an exported student's JSON. Stochastic depth is the training's affair.
         self.arguments = dict(
             in_channels=in_channels,
@@ -80,7 +88,9 @@ class PointTransformerV3Student(SparseStudent):
             patch_size=patch_size,
             mlp_ratio=mlp_ratio,
             curves=list(curves),
+            unpooling=unpooling,
         )
+        self._version = 1 if unpooling == 'sum' else 2  # see arguments_of_version
         self.curves, self.patch_size = tuple(curves), patch_size
         self.out_channels = decoder_channels[0]
         self.tap_channels = dict(zip(('last', 'stride_2'), decoder_channels))
@@ -132,7 +142,9 @@ class PointTransformerV3Student(SparseStudent):
             x = self._run(blocks, x, level)
         for unpool, blocks in zip(self.unpools, self.decoder_blocks):
             skip, level, parent = skips.pop()
-            x = self._run(blocks, skip.replace_feature(unpool(x.features, skip.features, parent)), level)
+            rows, own = unpool(x.features, skip.features, parent)
+            position_rows = own if self.arguments['unpooling'] == 'pointcept' else None
+            x = self._run(blocks, skip.replace_feature(rows), level, position_rows)
             if len(skips) == 1 and 'stride_2' in taps:
                 found['stride_2'] = gather_rows(x.features, skips[0][2])
         return found | dict(last=x.features)
@@ -143,9 +155,10 @@ class PointTransformerV3Student(SparseStudent):
         )
 
     @staticmethod
-    def _run(blocks: nn.ModuleList, x, level: SerializedLevel):
+    def _run(blocks: nn.ModuleList, x, level: SerializedLevel, position_rows: Tensor | None = None):
         for block in blocks:
-            x = block(x, level)
+            x = block(x, level, position_rows)
+            position_rows = None  # the first block's alone: it leaves one tensor to the next
         return x
 
 
@@ -166,7 +179,9 @@ def _check_finite(voxels: VoxelGrid) -> None:
         )
 
 
-def _check_options(channels, depths, decoder_channels, decoder_depths, head_channels, curves) -> None:
+def _check_options(channels, depths, decoder_channels, decoder_depths, head_channels, curves, unpooling) -> None:
+    if unpooling not in ('pointcept', 'sum'):
+        raise InputError(f'student.unpooling={unpooling!r}', 'pointcept or sum', 'correct the config')
     for option, values, length in (
         ('depths', depths, len(channels)),
         ('decoder_channels', decoder_channels, len(channels) - 1),

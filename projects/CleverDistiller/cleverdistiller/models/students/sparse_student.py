@@ -6,7 +6,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from cleverdistiller.fileio import load_strictly, read_student
+from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import load_strictly, read_student, read_student_arguments
 from cleverdistiller.ops.sparse_conv import load_backend, use_algorithm_for
 from cleverdistiller.structures import VoxelGrid
 
@@ -20,12 +21,15 @@ class SparseStudent(BaseModule, metaclass=ABCMeta):
     Attributes:
         arguments (dict): What rebuilds it.
         told_apart_by (str): Those of them that a file of weights hangs on, for people.
+        arguments_of_version (dict[int, dict]): Those of them that no shape of a tensor tells, by the version of the
+            state dict, which torch keeps beside the tensors. Version 1 is what students were before they had them.
         out_channels (int): C of ``last``.
         tap_channels (dict[str, int]): C of each tap.
     """
 
     arguments: dict
     told_apart_by: str
+    arguments_of_version: dict[int, dict] = {}
     out_channels: int
     tap_channels: dict[str, int]
 
@@ -40,7 +44,7 @@ class SparseStudent(BaseModule, metaclass=ABCMeta):
         return load_backend(self._backend).module
 
     def load_weights(self, path: str) -> None:
-        """Load an exported student; any key or shape that differs is an error.
+        """Load an exported student; any key or shape that differs is an error, and what no shape tells.
 
         Args:
             path (str): ``.pth`` or ``.safetensors``.
@@ -48,6 +52,7 @@ class SparseStudent(BaseModule, metaclass=ABCMeta):
         Raises:
             InputError: If the file cannot be read safely or does not fit.
         """
+        self._refuse_other(read_student_arguments(path, self.arguments_of_version), path, 'student.')
         load_strictly(
             self,
             read_student(path),
@@ -55,6 +60,20 @@ class SparseStudent(BaseModule, metaclass=ABCMeta):
             f'build the student with the {self.told_apart_by} the file was made with (its metadata names them)',
             owner=f'{type(self).__name__}({self.arguments})',
         )
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args) -> None:
+        made_with = self.arguments_of_version.get(local_metadata.get('version'), {})
+        self._refuse_other(made_with, 'weights', f'--cfg-options model.{prefix}')
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+    def _refuse_other(self, made_with: dict, source: str, option: str) -> None:
+        for key in {key for arguments in self.arguments_of_version.values() for key in arguments} & made_with.keys():
+            if made_with[key] != self.arguments[key]:
+                raise InputError(
+                    f'{source} of a student with {key}={made_with[key]}, for one with {key}={self.arguments[key]}',
+                    'the same student: no shape of a tensor tells them apart',
+                    f'say {option}{key}={made_with[key]}',
+                )
 
     def forward(self, voxels: VoxelGrid) -> Tensor:
         """One feature a voxel.
