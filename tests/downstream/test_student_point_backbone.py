@@ -172,6 +172,21 @@ def test_a_file_that_says_nothing_of_itself_is_compared_tensor_by_tensor(tmp_pat
 
 
 @pytest.mark.needs_sparse_conv
+@pytest.mark.parametrize('allow_missing', [(), ('embedding.',)])
+def test_an_export_older_than_an_argument_is_another_student_though_all_its_tensors_fit(tmp_path, allow_missing):
+    small = dict(type='PointTransformerV3Student', channels=(16, 16), depths=(1, 1), decoder_depths=(1,))
+    small.update(decoder_channels=(16,), head_channels=8, patch_size=8)
+    summed, default = MODELS.build(dict(small, unpooling='sum')), MODELS.build(small)
+    made_with = {key: value for key, value in summed.arguments.items() if key != 'unpooling'}
+    path = str(tmp_path / 'student.safetensors')
+    metadata = dict(voxel_size_m='0.5', student=json.dumps(dict(type=small['type'], **made_with)))
+    save_file(dict(summed.state_dict()), path, metadata=metadata)
+    with pytest.raises(InputError, match='--cfg-options model.backbone.student.unpooling=sum'):
+        transfer_student(default, path, 0.5, OPTIONS, allow_missing=allow_missing)
+    assert transfer_student(summed, path, 0.5, OPTIONS, allow_missing=allow_missing).share == 1
+
+
+@pytest.mark.needs_sparse_conv
 def test_student_and_heads_learn_at_their_own_rates():
     model = nn.ModuleDict(dict(backbone=backbone_of()))
     wrapper = build_optim_wrapper(

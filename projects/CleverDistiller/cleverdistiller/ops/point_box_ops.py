@@ -178,10 +178,9 @@ def _crossings(corners: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """(P, 4, 2) and (P, 4, 2) to (P, 16, 2) where sides cross, and (P, 16) bool, which do: to touch is not to cross."""
     p0, q0 = corners[:, :, None], others[:, None]  # each side of one against each side of the other
     p1, q1 = corners.roll(-1, 1)[:, :, None], others.roll(-1, 1)[:, None]
-    near = (torch.minimum(p0, p1) <= torch.maximum(q0, q1)) & (torch.minimum(q0, q1) <= torch.maximum(p0, p1))
     q0_beside_p, q1_beside_p = _cross(q0 - p0, p1 - p0), _cross(p1 - p0, q1 - p0)  # of one sign: on different sides
     p0_beside_q, p1_beside_q = _cross(p0 - q0, q1 - q0), _cross(q1 - q0, p1 - q0)
-    crosses = near.all(3) & (q0_beside_p * q1_beside_p > 0) & (p0_beside_q * p1_beside_q > 0)
+    crosses = (q0_beside_p * q1_beside_p > 0) & (p0_beside_q * p1_beside_q > 0)
     share, other_share = q0_beside_p[..., None], q1_beside_p[..., None]
     crossing = (other_share * q0 + share * q1) / (other_share + share)
     return crossing.flatten(1, 2), crosses.flatten(1)
