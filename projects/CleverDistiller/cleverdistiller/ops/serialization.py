@@ -83,7 +83,7 @@ def curve_codes(coords: Tensor, curves: Sequence[str]) -> Tensor:
     Raises:
         InputError: If a cell lies outside the cube.
     """
-    lowest, highest = (int(bound) for bound in coords[:, 1:].aminmax())
+    lowest, highest = torch.stack(coords[:, 1:].aminmax()).tolist()  # together: the host waits for a GPU once
     if lowest < 0 or highest >= 1 << CURVE_DEPTH:
         raise InputError(
             f'voxels from cell {lowest} to cell {highest}',
@@ -180,5 +180,6 @@ def _patches_of_sorted(
     groups = ([torch.cat(full)] if full else []) + short
     own = torch.cat([*(part.flatten() for part in full_own), *(torch.ones_like(part[0]).bool() for part in short)])
     answers = torch.empty(first, dtype=torch.int64, device=device)
-    answers[torch.cat([group.flatten() for group in groups])[own]] = own.nonzero()[:, 0]
+    entries = own.nonzero()[:, 0]
+    answers[torch.cat([group.flatten() for group in groups])[entries]] = entries  # of a mask, the host would wait again
     return groups, answers

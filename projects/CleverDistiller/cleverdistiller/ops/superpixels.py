@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.ops.voxelize import count_rows
 
 # Ids are bytes, so an image has rows for so many. SLidR's code leaves 150 (what it asks SLIC for) and so lets the
 # last superpixels of an image fall together with the first of the next one where SLIC gives more.
@@ -82,7 +83,7 @@ def group_means(rows: Tensor, group: Tensor, num_groups: int) -> Tensor:
     Returns:
         Tensor: (G, E), 0 where a group has no row.
     """
-    sizes = torch.bincount(group, minlength=num_groups)
+    sizes = count_rows(group, num_groups)
     return F.embedding_bag(group.argsort(stable=True), rows, sizes.cumsum(0) - sizes, mode='mean')
 
 

@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from cleverdistiller.downstream.student_weights import REQUIRED, StudentOptions, transfer_student
+from cleverdistiller.models.data_preprocessors.scan_data_preprocessor import scan_of_points
 from cleverdistiller.ops.voxelize import gather_rows, voxelize
 from cleverdistiller.structures import VoxelGrid
 
@@ -116,8 +117,7 @@ class StudentPointBackbone(BaseModule):
     @torch.no_grad()
     def voxelize(self, clouds: Tensor | Sequence[Tensor]) -> VoxelGrid:
         """Put whole clouds on the pretraining's grid."""
-        sizes = torch.tensor([len(cloud) for cloud in clouds])
         points = torch.cat([cloud[:, : self.in_channels] for cloud in clouds])  # (N, 3 + c)
-        cloud_index = torch.arange(len(sizes)).repeat_interleave(sizes).to(points.device)
+        cloud_index = scan_of_points(list(map(len, clouds)), points.device)
         at_random = self.training and self.random_representative
-        return voxelize(points, cloud_index, len(sizes), self.voxel_size_m, at_random)
+        return voxelize(points, cloud_index, len(clouds), self.voxel_size_m, at_random)

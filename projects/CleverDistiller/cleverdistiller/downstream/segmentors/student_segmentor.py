@@ -111,9 +111,8 @@ class StudentSegmentor(Base3DSegmentor):
         """
         logits = self.encode_decode(inputs)  # (M, K)
         labels = inputs.labels[inputs.voxels.representative]  # (M,)
-        labelled = labels < self.num_classes
-        count = labelled.sum()
-        if count == 0:  # a scribbled scan whose scribbles fell to other points: a mean over nothing would be NaN
+        labelled = (labels < self.num_classes).nonzero()[:, 0]  # rows, not a mask: the host waits for a GPU once
+        if not len(labelled):  # a scribbled scan whose scribbles fell to other points: a mean over nothing would be NaN
             losses = {f'loss_{name}': logits.sum() * 0 for name in self.losses}
         else:
             losses = {
@@ -121,7 +120,7 @@ class StudentSegmentor(Base3DSegmentor):
                 f'loss_{name}': criterion(logits[labelled], labels[labelled], ignore_index=None)
                 for name, criterion in self.losses.items()
             }
-        return dict(losses, labelled_voxels=count.float())
+        return dict(losses, labelled_voxels=logits.new_full((), len(labelled)))
 
     def predict(self, inputs: SegmentationInputs, data_samples: list) -> list:
         """Class and logits of every point.

@@ -61,21 +61,20 @@ class ClassTokenMatching(Auxiliary):
     ) -> dict[str, Tensor]:
         """See :meth:`Auxiliary.loss`."""
         projected = self.projection_head(student['last']).float()  # (M, D)
-        tokens = torch.stack(
-            [part.amax(0) for part in teacher.class_token.float().split(inputs.images_per_scan)]
-        )  # (B, D)
-        pooled, seen = [], []
+        tokens = [part.amax(0) for part in teacher.class_token.float().split(inputs.images_per_scan)]  # (D,) a scan
+        pooled, wanted = [], []
         for scan, voxels in enumerate(self._voxels_by_scan(inputs)):
             if len(voxels):
                 pooled.append(projected[voxels].amax(0))
-                seen.append(scan)
+                wanted.append(tokens[scan])
         # No scan has a point that counts: nothing to learn, but a gradient of 0 for every parameter.
-        pooled = torch.stack(pooled) if pooled else projected[:0]
+        pooled = torch.stack(pooled) if pooled else projected[:0]  # (b, D)
+        wanted = torch.stack(wanted) if wanted else pooled.detach()  # (b, D)
         with torch.autocast(projected.device.type, enabled=False):
             if self.distance == 'cosine':
-                distance = cosine_distance(pooled, tokens[seen])
+                distance = cosine_distance(pooled, wanted)
             else:
-                distance = ((pooled - tokens[seen]) ** 2).mean(1)
+                distance = ((pooled - wanted) ** 2).mean(1)
             return {f'loss_{self.name}': self.weight * global_mean(distance.sum(), len(distance))}
 
     def _voxels_by_scan(self, inputs: DistillationInputs) -> list[Tensor]:

@@ -6,8 +6,9 @@ from torch import Tensor
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.models.auxiliaries.auxiliary import Auxiliary
+from cleverdistiller.models.data_preprocessors.scan_data_preprocessor import scan_of_points
 from cleverdistiller.models.losses.functional import global_mean, l2_distance
-from cleverdistiller.ops.voxelize import gather_rows
+from cleverdistiller.ops.voxelize import count_rows, gather_rows
 from cleverdistiller.structures import DistillationInputs, TeacherFeatures
 
 
@@ -68,13 +69,12 @@ class TemporalConsistency(Auxiliary):
             loss = global_mean(distance.sum(), len(pairs))
         return {
             f'loss_{self.name}': self.weight * loss,
-            'temporal_pairs': loss.new_tensor(len(pairs)),
-            'scans_without_temporal_pairs': loss.new_tensor(self._scans_without(pairs, inputs.scan_sizes)),
+            'temporal_pairs': loss.new_full((), len(pairs)),
+            'scans_without_temporal_pairs': self._scans_without(pairs, inputs.scan_sizes),
         }
 
     @staticmethod
-    def _scans_without(pairs: Tensor, scan_sizes: tuple[int, ...]) -> int:
-        """A scan at the end of its scene, or one where nothing overlaps."""
-        ends = torch.tensor(scan_sizes, device=pairs.device).cumsum(0)
-        scan = torch.searchsorted(ends, pairs[:, 0].contiguous(), right=True)
-        return len(scan_sizes) - len(scan.unique())
+    def _scans_without(pairs: Tensor, scan_sizes: tuple[int, ...]) -> Tensor:
+        """() float32: a scan at the end of its scene, or one where nothing overlaps."""
+        scan = scan_of_points(scan_sizes, pairs.device)[pairs[:, 0]]
+        return (count_rows(scan, len(scan_sizes)) == 0).float().sum()

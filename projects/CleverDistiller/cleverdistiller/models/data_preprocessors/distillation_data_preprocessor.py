@@ -64,7 +64,8 @@ class DistillationDataPreprocessor(ScanDataPreprocessor):
         sizes = tuple(map(len, scans['next_points']))
         first_rows = zip(accumulate(scan_sizes, initial=0), accumulate(sizes, initial=0))
         pairs = [
-            scan + scan.new_tensor(rows) for scan, rows in zip(self.cast_data(scans['temporal_pairs']), first_rows)
+            torch.stack([scan[:, 0] + first, scan[:, 1] + next_first], 1)
+            for scan, (first, next_first) in zip(self.cast_data(scans['temporal_pairs']), first_rows)
         ]
         found = dict(temporal_pairs=torch.cat(pairs))
         if any(sizes):  # all scans may end their scenes

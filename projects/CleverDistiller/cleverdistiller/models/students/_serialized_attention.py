@@ -55,7 +55,7 @@ class SerializedLevel:
     @classmethod
     def _cut(cls, coords, codes, spatial_shape, batch_size, patch_size, shuffle) -> SerializedLevel:
         if shuffle:
-            codes = codes[torch.randperm(len(codes))]
+            codes = codes[torch.randperm(len(codes), device=codes.device)]
         cloud_sizes = torch.bincount(coords[:, 0], minlength=batch_size).tolist()
         patches = cut_into_patches(codes, cloud_sizes, patch_size)
         return cls(coords, codes, patches, spatial_shape, batch_size, patch_size)

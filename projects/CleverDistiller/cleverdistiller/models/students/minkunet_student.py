@@ -128,9 +128,8 @@ class MinkUNetStudent(SparseStudent):
         if weights is not None:
             self.load_weights(weights)
 
-    def forward_taps(self, voxels: VoxelGrid, taps: Collection[str]) -> dict[str, Tensor]:
+    def _forward_taps(self, voxels: VoxelGrid, taps: Collection[str]) -> dict[str, Tensor]:
         """See :meth:`SparseStudent.forward_taps`; C = 96 at width 32, not negative."""
-        self._fit_to(voxels.features.device)
         # Whole cells at the deepest level: an odd size would lose its last plane in a strided convolution.
         shape = ((voxels.coords[:, 1:].amax(0) // 16 + 1) * 16).tolist()
         x = self._lib.SparseConvTensor(

@@ -124,13 +124,12 @@ class PointTransformerV3Student(SparseStudent):
         if weights is not None:
             self.load_weights(weights)
 
-    def forward_taps(self, voxels: VoxelGrid, taps: Collection[str]) -> dict[str, Tensor]:
+    def _forward_taps(self, voxels: VoxelGrid, taps: Collection[str]) -> dict[str, Tensor]:
         """See :meth:`SparseStudent.forward_taps`; C = 256 by default.
 
         Raises:
             InputError: If a feature is not finite or the grid is longer than 2^16 cells.
         """
-        self._fit_to(voxels.features.device)
         _check_finite(voxels)
         level = SerializedLevel.of(voxels.coords, self.curves, voxels.batch_size, self.patch_size, self.training)
         x = self._run(self.encoder_blocks[0], self.embedding(self._sparse(voxels.features, level)), level)

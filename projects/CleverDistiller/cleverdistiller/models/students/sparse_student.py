@@ -86,9 +86,8 @@ class SparseStudent(BaseModule, metaclass=ABCMeta):
         """
         return self.forward_taps(voxels, ('last',))['last']
 
-    @abstractmethod
     def forward_taps(self, voxels: VoxelGrid, taps: Collection[str]) -> dict[str, Tensor]:
-        """Features of several stages.
+        """Features of several stages; in eval mode in float32, whoever calls under autocast.
 
         Args:
             voxels (VoxelGrid): M voxels.
@@ -98,6 +97,18 @@ class SparseStudent(BaseModule, metaclass=ABCMeta):
         Returns:
             dict[str, Tensor]: (M, C_tap) by tap, ``tap_channels`` wide.
         """
+        device = voxels.features.device
+        self._fit_to(device)
+        if self.training:
+            return self._forward_taps(voxels, taps)
+        # Of spconv's convolutions in eval mode, only the native ones cast to half precision under autocast: the next
+        # one would meet half features with its float32 weight, for which spconv has no kernel on a GPU.
+        with torch.autocast(device.type, enabled=False):
+            return self._forward_taps(voxels, taps)
+
+    @abstractmethod
+    def _forward_taps(self, voxels: VoxelGrid, taps: Collection[str]) -> dict[str, Tensor]:
+        """See :meth:`forward_taps`, which chooses device and precision."""
 
     def _fit_to(self, device: torch.device) -> None:
         """Choose the algorithms of the convolutions for a device, once."""
