@@ -21,7 +21,12 @@ STUDENT = dict(type='MinkUNetStudent', depth=14, width=16, variant='mmdet3d')
 
 
 def small_point_rcnn(path: Path = MINKUNET, changes: dict | None = None):
-    """The configured detector, reduced: fewer proposals, fewer points in each."""
+    """The configured detector, built of :func:`reduced_point_rcnn`."""
+    return MODELS.build(reduced_point_rcnn(path, changes))
+
+
+def reduced_point_rcnn(path: Path, changes: dict | None = None) -> Config:
+    """The configured detector's config, reduced: fewer proposals, fewer points in each."""
     config = Config.fromfile(path)
     small = {
         'roi_head.bbox_roi_extractor.roi_layer.num_sampled_points': 32,
@@ -37,7 +42,7 @@ def small_point_rcnn(path: Path = MINKUNET, changes: dict | None = None):
     if 'rpn_proposal' in config.model.train_cfg:
         small |= {'train_cfg.rpn_proposal.nms_cfg.nms_pre': 128, 'train_cfg.rpn_proposal.nms_cfg.nms_post': 32}
     config.merge_from_dict({f'model.{key}': value for key, value in (small | (changes or {})).items()})
-    return MODELS.build(config.model)
+    return config.model
 
 
 def street(seed: int, objects: int = 6, points: int = 1024) -> dict:

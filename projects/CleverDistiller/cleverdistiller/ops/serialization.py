@@ -59,12 +59,17 @@ def hilbert_code(cells: Tensor, depth: int = CURVE_DEPTH) -> Tensor:
     return z_order_code(torch.stack([axis ^ flips for axis in axes], 1))
 
 
-# "trans" exchanges x and y.
+def _transposed(cells: Tensor) -> Tensor:
+    """Exchange x and y; a list of columns would be copied to a GPU, for which the host waits."""
+    x, y, z = cells.unbind(1)
+    return torch.stack([y, x, z], 1)
+
+
 CURVES = {
     'z': z_order_code,
-    'z-trans': lambda cells: z_order_code(cells[:, [1, 0, 2]]),
+    'z-trans': lambda cells: z_order_code(_transposed(cells)),
     'hilbert': hilbert_code,
-    'hilbert-trans': lambda cells: hilbert_code(cells[:, [1, 0, 2]]),
+    'hilbert-trans': lambda cells: hilbert_code(_transposed(cells)),
 }
 
 

@@ -76,7 +76,8 @@ class TransferPointRCNNBboxHead(PointRCNNBboxHead):
             require_finite(numbers[rois[:, 0] == row], 'second', meta)
         centres, log_sizes, turns = bbox_pred.split([3, 3, bbox_pred.shape[1] - 6], 1)
         bounded = torch.cat([centres, log_sizes.clamp(-self.max_log_ratio, self.max_log_ratio), turns], 1)
-        return super().get_results(rois, cls_score, bounded, class_labels, input_metas, cfg)
+        # In float32, under autocast too: see TransferPointRPNHead.predict_by_feat.
+        return super().get_results(rois, cls_score.float(), bounded.float(), class_labels, input_metas, cfg)
 
 
 def require_finite(numbers: Tensor, stage: str, meta: Mapping) -> None:

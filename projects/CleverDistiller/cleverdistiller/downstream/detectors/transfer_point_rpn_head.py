@@ -100,7 +100,8 @@ class TransferPointRPNHead(PointRPNHead):
         """
         centres, log_sizes, headings = bbox_preds.split([3, 3, bbox_preds.shape[-1] - 6], -1)
         bounded = torch.cat([centres, log_sizes.clamp(-self.max_log_ratio, self.max_log_ratio), headings], -1)
-        return super().predict_by_feat(points, bounded, cls_preds, batch_input_metas, cfg)
+        # Under autocast in float32: half boxes are centimetres off, half scores tie, and NMS wants one type of both.
+        return super().predict_by_feat(points, bounded.float(), cls_preds.float(), batch_input_metas, cfg)
 
     def class_agnostic_nms(
         self, obj_scores: Tensor, sem_scores: Tensor, bbox: Tensor, points: Tensor, input_meta: dict, nms_cfg: dict

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cleverdistiller.ops.serialization import Patches, coarsen, curve_codes, cut_into_patches
-from cleverdistiller.ops.voxelize import gather_rows
+from cleverdistiller.ops.voxelize import count_rows, gather_rows
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class SerializedLevel:
     def _cut(cls, coords, codes, spatial_shape, batch_size, patch_size, shuffle) -> SerializedLevel:
         if shuffle:
             codes = codes[torch.randperm(len(codes), device=codes.device)]
-        cloud_sizes = torch.bincount(coords[:, 0], minlength=batch_size).tolist()
+        cloud_sizes = count_rows(coords[:, 0].long(), batch_size).tolist()
         patches = cut_into_patches(codes, cloud_sizes, patch_size)
         return cls(coords, codes, patches, spatial_shape, batch_size, patch_size)
 
