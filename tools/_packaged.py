@@ -7,14 +7,27 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cleverdistiller.compat import tune_cpu_memory
-from cleverdistiller.errors import InputError
+from cleverdistiller.errors import DiskFullError, InputError
+from cleverdistiller.fileio import FULL
 
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Print an InputError as its own text, without the traceback, and leave with status 2."""
+    """Print an InputError as its own text, without the traceback, and leave with status 2.
+
+    So, too, the full disk that other libraries meet: with their logs, say.
+    """
     try:
-        yield
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, InputError) or error.errno not in FULL:
+                raise
+            raise DiskFullError(
+                f'{error.filename or "a file"}, for which there is no room ({error.strerror})',
+                'room on the disk of the work dir and of temporary files',
+                'free some space (or quota), then give the same command again; a training goes on with --resume',
+            ) from error
     except InputError as error:
         # Out of a DataLoader worker it comes with the worker's traceback before it.
         print('\nerror: ' + str(error).rpartition('InputError: ')[2].strip(), file=sys.stderr)

@@ -1,4 +1,5 @@
 import math
+import os
 import pickle
 from types import SimpleNamespace
 
@@ -7,11 +8,12 @@ import torch
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import BaseModel, BaseTTAModel
 from mmengine.registry import MODEL_WRAPPERS
+from safetensors.torch import save_file
 from small_segmentor import SmallSegmentor, make_runner
 from torch import nn
 
 from cleverdistiller.engine.hooks import SafeCheckpointHook
-from cleverdistiller.errors import InputError
+from cleverdistiller.errors import DiskFullError, InputError
 
 
 def runner_in(work_dir, resume=True, load_from=None):
@@ -138,6 +140,52 @@ def test_what_is_tested_must_have_been_loaded_as_a_whole(tmp_path, views, wrappe
     hook.after_load_checkpoint(runner, dict(state_dict=part))
     with pytest.raises(InputError, match=r'epoch_1\.pth(?s:.*)backbone\.bias, head\.bias'):
         hook.before_test(runner)
+
+
+@pytest.mark.parametrize('name', ['student.safetensors', 'student.pth'])
+@pytest.mark.parametrize('task', ['test', 'train'])
+def test_an_exported_student_is_refused_as_a_checkpoint_with_the_way_out(tmp_path, name, task):
+    """docs/checkpoints.md: mmengine would load nothing of it, or not be able to open it."""
+    student = {'0.weight': torch.zeros(4, 3), '0.bias': torch.zeros(4)}
+    path = tmp_path / name
+    save_file(student, path) if name.endswith('safetensors') else torch.save(dict(state_dict=student), path)
+    runner = make_runner(tmp_path, SmallSegmentor(), dict(type='SeedHook'), load_from=str(path))
+    with pytest.raises(InputError, match=name) as refused:
+        runner.test() if task == 'test' else runner.train()
+    assert 'model.student_weights' in str(refused.value) and len(str(refused.value)) < 700
+
+
+@pytest.mark.parametrize('options', [dict(resume=True), dict(resume=False)], ids=str)
+@pytest.mark.parametrize('task', ['test', 'train'])
+def test_a_checkpoint_that_is_not_finite_is_refused_by_name(tmp_path, options, task):
+    weights = SmallSegmentor().state_dict()
+    weights['decode_head.bias'][1] = float('inf')
+    torch.save(dict(state_dict=weights, meta={}), tmp_path / 'epoch_1.pth')
+    load_from = str(tmp_path / 'epoch_1.pth')
+    runner = make_runner(tmp_path, SmallSegmentor(), dict(type='SeedHook'), load_from=load_from, **options)
+    with pytest.raises(InputError, match=r'epoch_1\.pth with 1 of 2 numbers of decode_head\.bias NaN or infinite'):
+        runner.test() if task == 'test' else runner.train()
+
+
+@pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'model.'])
+@pytest.mark.parametrize('task', ['test', 'train'])
+def test_a_checkpoint_with_a_prefix_is_one_short_error(tmp_path, prefix, task):
+    weights = {prefix + name: value for name, value in SmallSegmentor().state_dict().items()}
+    torch.save(dict(state_dict=weights, meta={}), tmp_path / 'theirs.pth')
+    runner = make_runner(tmp_path, SmallSegmentor(), dict(type='SeedHook'), load_from=str(tmp_path / 'theirs.pth'))
+    with pytest.raises(InputError, match=rf'theirs\.pth with the prefix \'{prefix}\'') as refused:
+        runner.test() if task == 'test' else runner.train()
+    assert len(str(refused.value).splitlines()) <= 5
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no device that is always full')
+def test_a_full_disk_stops_training_with_one_error_and_the_checkpoints_of_before(tmp_path):
+    (tmp_path / f'.epoch_2.pth.{os.getpid()}.tmp').symlink_to('/dev/full')
+    with pytest.raises(DiskFullError, match=r'epoch_2\.pth'):
+        train(tmp_path, epochs=3)
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_1.pth']
+    train(tmp_path, epochs=3, resume=True)
+    assert (tmp_path / 'epoch_3.pth').is_file()
 
 
 class _Small(BaseModel):

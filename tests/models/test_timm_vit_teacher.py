@@ -232,8 +232,18 @@ def test_a_hub_that_fails_without_words_is_explained(monkeypatch):
     'options, message',
     [
         (dict(image_size_hw=(60, 128)), r'patches of 16 px(?s:.*)remedy: use \(64, 128\)'),
-        (dict(name='vit_of_nobody'), "'vit_of_nobody'(?s:.*)remedy: see timm.list_models"),
+        (dict(image_size_hw=224), r'image_size_hw=224\n(?s:.*)two whole numbers'),
+        (dict(image_size_hw=(64, 128, 3)), r'\(64, 128, 3\)(?s:.*)two whole numbers'),
+        (dict(image_size_hw=(64.0, 128)), r'64\.0(?s:.*)two whole numbers'),
+        (dict(name='nobody'), "'nobody'(?s:.*)remedy: see timm.list_pretrained"),
+        (dict(name='tset_vit'), "'tset_vit'(?s:.*)remedy: perhaps test_vit"),
+        (dict(name='vit_small_patch14_dinov2.lvd142'), r'lvd142\'(?s:.*)perhaps vit_small_patch14_dinov2\.lvd142m'),
+        (dict(name='vit_tiny_patch16_224.dino'), r'\.dino\'(?s:.*)a timm model name, the tag'),
         (dict(name='resnet18'), 'no vision transformer(?s:.*)remedy: choose'),
+        (dict(name='swin_tiny_patch4_window7_224', image_size_hw=(224, 448)), 'no vision transformer(?s:.*)remedy'),
+        (dict(name='hiera_tiny_224', image_size_hw=(224, 448)), 'no vision transformer(?s:.*)remedy'),
+        (dict(block='last'), "block='last'(?s:.*)whole number(?s:.*)-1 is the last"),
+        (dict(block=0.0), r'block=0\.0(?s:.*)whole number'),
         (dict(features='norm'), 'pre_norm or post_norm(?s:.*)remedy'),
         (dict(pos_embed='hub'), 'official or timm(?s:.*)remedy'),
         (dict(weights='nowhere.pth'), 'nowhere.pth(?s:.*)remedy: check the path'),
@@ -245,6 +255,33 @@ def test_a_hub_that_fails_without_words_is_explained(monkeypatch):
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         TimmViTTeacher(**{**dict(name='test_vit', weights='random', image_size_hw=(64, 128)), **options})
+
+
+def test_a_model_of_the_hub_that_is_no_vit_is_refused(monkeypatch):
+    build = timm.create_model
+    monkeypatch.setattr(timm, 'create_model', lambda name, pretrained, **options: build(name, **options))
+    with pytest.raises(InputError, match='no vision transformer'):
+        TimmViTTeacher('mobilevit_xxs', 'hub', (64, 128))
+
+
+@pytest.mark.parametrize('source', ['a file', 'the hub'])
+@pytest.mark.parametrize('number', [math.nan, -math.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, monkeypatch, source, number):
+    vit = timm.create_model('test_vit', num_classes=0)
+    with torch.no_grad():
+        vit.blocks[2].mlp.fc1.bias[3] = number
+    if source == 'a file':
+        torch.save(vit.state_dict(), tmp_path / 'w.pth')
+    monkeypatch.setattr(timm, 'create_model', lambda *args, **options: vit)
+    with pytest.raises(InputError, match=r'test_vit|w\.pth') as refused:
+        TimmViTTeacher('test_vit', str(tmp_path / 'w.pth') if source == 'a file' else 'hub', (160, 160))
+    assert '1 of 256 numbers of blocks.2.mlp.fc1.bias' in str(refused.value)
+
+
+def test_positions_may_be_relative():
+    options = dict(arch=dict(depth=1, embed_dim=48, num_heads=3))
+    teacher = TimmViTTeacher('vit_relpos_small_patch16_224', 'random', (32, 64), **options)
+    assert teacher(torch.rand(1, 3, 32, 64)).shape == (1, 48, 2, 4) and len(teacher.weights_sha256()) == 64
 
 
 def test_a_teacher_is_frozen():

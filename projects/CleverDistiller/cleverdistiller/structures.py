@@ -15,7 +15,30 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from cleverdistiller.errors import InputError
+
 T = TypeVar('T', bound='_Tensors')
+
+
+def rows_and_columns(value: Sequence[int], option: str) -> tuple[int, int]:
+    """Check the size of an image.
+
+    Args:
+        value (Sequence[int]): Rows and columns in pixels, as a config gives them.
+        option (str): What the config calls them, for the message.
+
+    Returns:
+        tuple[int, int]: The same.
+
+    Raises:
+        InputError: If they are not two whole numbers above 0.
+    """
+    pair = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+        raise InputError(
+            f'{option}={value!r}', 'two whole numbers above 0, rows and columns', f'such as {option}=(224, 448)'
+        )
+    return pair
 
 
 @dataclass(frozen=True)

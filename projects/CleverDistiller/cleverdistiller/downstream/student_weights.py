@@ -1,5 +1,6 @@
 """Exported students into the backbones of downstream models, with a report of what arrived."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,8 +86,8 @@ def transfer_student(
         TransferReport | None: None where nothing was asked for.
 
     Raises:
-        InputError: If no file is given, or it holds another student or grid, or a tensor is missing, unexpected or of
-            another shape without being allowed to.
+        InputError: If no file is given, or it holds another student or grid, or says of these what cannot be read, or
+            a tensor is missing, unexpected or of another shape without being allowed to, or not finite.
     """
     if weights is None:
         return None
@@ -103,7 +104,6 @@ def transfer_student(
     _check_arguments(weights, student, options, all_of_them=not allow_missing)
     found, own = read_student(weights), student.state_dict()
     report = compare(weights, found, student)
-    print_log(str(report), logger='current')
     left_at_random = {name: own[name] for name in report.missing if name.startswith(tuple(allow_missing))}
     load_strictly(
         student,
@@ -113,6 +113,7 @@ def transfer_student(
         + (f' ({metadata["student"]})' if 'student' in metadata else '')
         + f', or name what may start at random in {options.weights}.allow_missing',
     )
+    print_log(str(report), logger='current')
     return report
 
 
@@ -144,7 +145,20 @@ def compare(path: str, found: dict[str, Tensor], student: nn.Module) -> Transfer
 def _check_voxel_size(path: str, metadata: dict, voxel_size_m: float, options: StudentOptions) -> None:
     """Features change with the grid, and nothing else would tell that a student saw another one."""
     made_with = metadata.get('voxel_size_m')
-    if made_with is not None and float(made_with) != voxel_size_m:
+    if made_with is None:
+        return
+    try:
+        size_m = float(made_with)
+    except (TypeError, ValueError):
+        size_m = math.nan
+    if not 0 < size_m < math.inf:
+        raise InputError(
+            f'{path}, whose metadata say voxel_size_m={made_with!r}',
+            "one number of metres, such as '0.05'",
+            f'correct its metadata, or, if it was distilled on voxels of {voxel_size_m} m, say '
+            f'{options.weights}.allow_other_voxel_size=True',
+        )
+    if size_m != voxel_size_m:
         raise InputError(
             f'{path}, distilled on voxels of {made_with} m, for voxels of {voxel_size_m} m',
             'the same voxels',

@@ -6,6 +6,7 @@ from PIL import Image
 from cleverdistiller.datasets.transforms._cameras import camera_keys, draw_cameras
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import BROKEN_IMAGE
+from cleverdistiller.structures import rows_and_columns
 
 # Change it with the pixels: a cache of teacher features that was made from others is then refused.
 HOW = 'Pillow, reduced JPEG decoding, antialiased bilinear'
@@ -38,13 +39,13 @@ class LoadCameraImages(BaseTransform):
         hflip_prob (float): Probability of mirroring each image (SLidR, SuperFlow: 0.5; ScaLR: 0).
 
     Raises:
-        InputError: If an image is missing or cannot be decoded.
+        InputError: If the size is not two numbers, or an image is missing or cannot be decoded.
     """
 
     def __init__(
         self, size_hw: tuple[int, int] = (224, 448), num_cams: int | None = None, hflip_prob: float = 0.0
     ) -> None:
-        self.size_hw = tuple(size_hw)
+        self.size_hw = rows_and_columns(size_hw, 'size_hw')
         self.num_cams = num_cams
         self.hflip_prob = hflip_prob
 

@@ -7,6 +7,7 @@ from PIL import Image
 
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import BROKEN_IMAGE
+from cleverdistiller.structures import rows_and_columns
 
 
 @TRANSFORMS.register_module()
@@ -40,9 +41,9 @@ class LoadMaskedImage(BaseTransform):
     def __init__(
         self, size_hw: tuple[int, int], patch_px: int = 14, min_crop: float = 1.0, hflip_prob: float = 0.0
     ) -> None:
-        if any(side % patch_px for side in size_hw):
-            raise InputError(f'size_hw={tuple(size_hw)}', f'multiples of patch_px={patch_px}', 'correct the config')
-        self.size_hw, self.patch_px = tuple(size_hw), patch_px
+        self.size_hw, self.patch_px = rows_and_columns(size_hw, 'size_hw'), patch_px
+        if any(side % patch_px for side in self.size_hw):
+            raise InputError(f'size_hw={self.size_hw}', f'multiples of patch_px={patch_px}', 'correct the config')
         self.min_crop, self.hflip_prob = min_crop, hflip_prob
 
     def transform(self, results: dict) -> dict:

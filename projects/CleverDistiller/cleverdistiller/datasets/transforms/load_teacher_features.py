@@ -4,6 +4,7 @@ from mmdet3d.registry import TRANSFORMS
 from cleverdistiller.datasets.transforms._cameras import camera_keys, draw_cameras
 from cleverdistiller.datasets.transforms.load_camera_images import LoadCameraImages
 from cleverdistiller.errors import InputError
+from cleverdistiller.structures import rows_and_columns
 from cleverdistiller.teacher_cache import TeacherCache
 
 
@@ -49,15 +50,15 @@ class LoadTeacherFeatures(BaseTransform):
                 'images that are never mirrored',
                 'set LoadCameraImages.hflip_prob=0, or train without the cache',
             )
+        self.size_hw = rows_and_columns(size_hw, 'size_hw')
         self.cache = TeacherCache(cache, data_root)
-        have, want = self.cache.record.preprocessing, LoadCameraImages.preprocessing(size_hw)
+        have, want = self.cache.record.preprocessing, LoadCameraImages.preprocessing(self.size_hw)
         if have != want:
             raise InputError(
                 f'{cache}, whose images were loaded with {have}',
                 str(want),
                 'run tools/cache_teacher.py with this config, into another folder',
             )
-        self.size_hw = tuple(size_hw)
         self.num_cams = num_cams
 
     def transform(self, results: dict) -> dict:

@@ -1,3 +1,4 @@
+import io
 import json
 from pathlib import Path
 
@@ -55,7 +56,9 @@ class ExportStudentHook(Hook):
         )
         stem = Path(runner.work_dir) / self.name
         with replace_when_complete(stem.with_suffix('.pth')) as temporary:
-            torch.save(dict(meta=metadata, state_dict=state_dict), temporary)
+            content = io.BytesIO()  # writing to a full disk itself, torch 2.1 aborts the process
+            torch.save(dict(meta=metadata, state_dict=state_dict), content)
+            temporary.write_bytes(content.getbuffer())
         with replace_when_complete(stem.with_suffix('.safetensors')) as temporary:
             save_file(dict(state_dict), temporary, metadata=metadata)
         runner.logger.info(f'The student alone ({len(state_dict)} tensors) is in {stem}.pth and {stem}.safetensors')

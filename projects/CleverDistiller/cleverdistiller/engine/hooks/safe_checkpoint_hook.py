@@ -11,7 +11,18 @@ from mmengine.runner import Runner
 from cleverdistiller.engine.finite_state import check_finite_state
 from cleverdistiller.engine.unwrapped import unwrapped
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import check_state_dict, read_checkpoint, replace_when_complete, visible_paths
+from cleverdistiller.fileio import (
+    check_finite,
+    check_state_dict,
+    is_safetensors,
+    read_checkpoint,
+    replace_when_complete,
+    visible_paths,
+)
+
+STUDENTS_PLACE = (
+    'an exported student goes to model.student_weights or, in a detector, model.backbone.student_weights'
+)
 
 
 @register_backend('replace_when_complete')
@@ -63,7 +74,14 @@ class SafeCheckpointHook(CheckpointHook):
         if runner._resume and path is None:
             path = self._newest = self._repair_pointer(Path(runner.work_dir))
         if path is not None and os.path.exists(path):
-            read_checkpoint(path)
+            content = read_checkpoint(path)
+            if is_safetensors(path):
+                raise InputError(
+                    f'{path}, a safetensors file, as checkpoint of a whole model',
+                    'a checkpoint of a training with this config, such as epoch_N.pth',
+                    STUDENTS_PLACE,
+                )
+            check_finite(content.get('state_dict', content), path)
         elif path is not None and '://' not in str(path):
             raise InputError(
                 f'checkpoint {path}, which is not a file', 'a checkpoint to start from', 'check --resume or load_from'
@@ -91,12 +109,11 @@ class SafeCheckpointHook(CheckpointHook):
             return
         model = unwrapped(runner)
         check_state_dict(
-            {name: value for name, value in found.items() if name.startswith(parts)},
+            {name: value for name, value in found.items() if name.startswith(parts)} or found,
             {name: value for name, value in model.state_dict().items() if name.startswith(parts)},
             runner._load_from or self._newest,
             f'a {type(model).__name__} of this config',
-            'give the config that the checkpoint was trained with; an exported student goes to model.student_weights '
-            'or, in a detector, model.backbone.student_weights',
+            f'give the config that the checkpoint was trained with; {STUDENTS_PLACE}',
         )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:

@@ -7,6 +7,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from cleverdistiller.models.teachers.timm_vit_teacher import create_vit
+from cleverdistiller.structures import rows_and_columns
 
 
 @MODELS.register_module()
@@ -27,7 +28,7 @@ class PatchSegmentor(BaseModel):
             1 for all classes alike.
 
     Raises:
-        InputError: If timm does not know the name or the architecture.
+        InputError: If timm does not know the name or the architecture, or the size is not two numbers.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class PatchSegmentor(BaseModel):
         balance: float = 0.5,
     ) -> None:
         super().__init__()
+        size_hw = rows_and_columns(image_size_hw, 'model.image_size_hw')
         # The teacher's options; its position table is that of this image size.
         self.arguments = dict(
-            name=name, image_size_hw=tuple(image_size_hw), arch=dict(arch or {}, img_size=tuple(image_size_hw))
+            name=name, image_size_hw=size_hw, arch=dict(arch or {}, img_size=size_hw)
         )
         self.balance = balance
         self.vit = create_vit(name, 'random', self.arguments['arch'])

@@ -1,3 +1,4 @@
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 
@@ -11,10 +12,10 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor, nn
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import check_state_dict, read_state_dict
+from cleverdistiller.fileio import check_finite, check_state_dict, read_state_dict
 from cleverdistiller.models.teachers.frozen_teacher import FrozenTeacher
 from cleverdistiller.ops.state_dict_hash import tensors_hash
-from cleverdistiller.structures import TeacherFeatures
+from cleverdistiller.structures import TeacherFeatures, rows_and_columns
 
 # DINOv2 may train its blocks in chunks: blocks.<chunk>.<block>., the block counted through.
 _BLOCK_OF_CHUNK = re.compile(r'^blocks\.\d+\.(\d+)\.')
@@ -43,8 +44,8 @@ class TimmViTTeacher(FrozenTeacher):
             (:class:`CachedTeacher`): training from images then repeats training from the cache.
 
     Raises:
-        InputError: If an option is unknown, the weights cannot be had or do not fit, or the image size is
-            no multiple of the patch size.
+        InputError: If an option is unknown, the model is no vision transformer, the weights cannot be had, do not fit
+            or are not finite, or the image size is no multiple of the patch size.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class TimmViTTeacher(FrozenTeacher):
         super().__init__()
         _check_option('features', features, ('pre_norm', 'post_norm'))
         _check_option('pos_embed', pos_embed, ('official', 'timm'))
-        self.image_size_hw = tuple(image_size_hw)
+        self.image_size_hw = rows_and_columns(image_size_hw, 'teacher.image_size_hw')
         self.features = features
         self.half_features = half_features
         self.vit = create_vit(name, weights, arch)
@@ -131,8 +132,10 @@ class TimmViTTeacher(FrozenTeacher):
 
     def _check_block(self, block: int) -> int:
         depth = len(self.vit.blocks)
-        if not -depth <= block < depth:
-            raise InputError(f'teacher.block={block}', f'-{depth} to {depth - 1}', 'correct the config')
+        if not isinstance(block, int) or not -depth <= block < depth:
+            raise InputError(
+                f'teacher.block={block!r}', f'a whole number, -{depth} to {depth - 1}', '-1 is the last block'
+            )
         if self.features == 'post_norm' and isinstance(self.vit.norm, nn.Identity):
             raise InputError(
                 'teacher.features=post_norm for a model without final norm', 'features=pre_norm', 'correct the config'
@@ -144,7 +147,9 @@ class TimmViTTeacher(FrozenTeacher):
         self._given_positions = None
         if isinstance(self.vit, NaFlexVit):  # does so itself, at each image
             return
-        self._given_positions = native_table = None if self.vit.pos_embed is None else self.vit.pos_embed.detach()
+        native_table = getattr(self.vit, 'pos_embed', None)  # none where positions are relative
+        if native_table is not None:
+            self._given_positions = native_table = native_table.detach()
         rows, cols = self.vit.patch_embed.grid_size
         self.vit.set_input_size(img_size=self.image_size_hw)
         if official and rows == cols:  # as its published tables are
@@ -193,8 +198,7 @@ def create_vit(name: str, weights: str, arch: Mapping | None = None) -> nn.Modul
     Raises:
         InputError: See :class:`TimmViTTeacher`.
     """
-    if not timm.is_model(name):
-        raise InputError(f'teacher name {name!r}', 'a timm model name', 'see timm.list_models("vit_*") for the names')
+    _check_name(name)
     if weights == 'hub':
         if arch:
             raise InputError(
@@ -203,7 +207,7 @@ def create_vit(name: str, weights: str, arch: Mapping | None = None) -> nn.Modul
                 'leave arch out, or give the file of weights that were trained with it',
             )
         try:
-            return timm.create_model(name, pretrained=True, num_classes=0)
+            vit = timm.create_model(name, pretrained=True, num_classes=0)
         except Exception as error:  # each hub client has its own errors: offline, gated, no such file
             reason = (str(error).strip() or repr(error)).splitlines()[0][:160]
             raise InputError(
@@ -212,6 +216,9 @@ def create_vit(name: str, weights: str, arch: Mapping | None = None) -> nn.Modul
                 'download the file where there is a network and set model.teacher.weights=/path/to/file '
                 '(timm or official DINOv2 .pth/.safetensors), or weights=random for a dry run',
             ) from error
+        _check_kind(vit, name)
+        check_finite(vit.state_dict(), f"the weights of {name} from timm's hub")
+        return vit
     try:
         vit = timm.create_model(name, pretrained=False, num_classes=0, **(arch or {}))
     except (TypeError, AssertionError) as error:  # an argument that it does not know; heads that do not share the width
@@ -222,15 +229,37 @@ def create_vit(name: str, weights: str, arch: Mapping | None = None) -> nn.Modul
             'arguments of its timm class, such as depth, embed_dim, num_heads, img_size',
             'correct the config',
         ) from error
-    if not hasattr(vit, 'forward_intermediates') or not (hasattr(vit, 'set_input_size') or isinstance(vit, NaFlexVit)):
-        raise InputError(
-            f'{name}, which is no vision transformer',
-            'a timm ViT with patch tokens',
-            'choose a vit_*, eva* or deit* model',
-        )
+    _check_kind(vit, name)
     if weights != 'random':
         _load_local_weights(vit, name, weights)
     return vit
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name or tag that timm does not know, with those that look like it."""
+    try:
+        if timm.is_model(name):
+            timm.get_pretrained_cfg(name)  # knows the tag, or raises
+            return
+    except RuntimeError:
+        pass
+    near = difflib.get_close_matches(name, [*timm.list_pretrained(), *timm.list_models()], n=3)
+    raise InputError(
+        f'teacher name {name!r}',
+        'a timm model name, the tag after the dot with it',
+        f'perhaps {" or ".join(near)}' if near else 'see timm.list_pretrained("vit_*") for the names',
+    )
+
+
+def _check_kind(vit: nn.Module, name: str) -> None:
+    """Refuse what has no row of blocks that keep the grid of patches: Swin, Hiera, convolutional networks."""
+    takes_sizes = hasattr(vit, 'set_input_size') or isinstance(vit, NaFlexVit)
+    if not takes_sizes or not all(hasattr(vit, part) for part in ('forward_intermediates', 'blocks', 'embed_dim')):
+        raise InputError(
+            f'{name}, which is no vision transformer ({type(vit).__name__})',
+            'a timm ViT, whose blocks all keep the grid of patches',
+            'choose a vit_*, eva* or deit* model',
+        )
 
 
 def _load_local_weights(vit: nn.Module, name: str, path: str) -> None:
