@@ -195,7 +195,7 @@ def test_the_prefixes_of_wrappers_are_taken_off(tmp_path, wrapped):
         torch.save({wrapped.format(owner + name): value for name, value in TENSORS.items()}, tmp_path / 'w.pth')
         assert read_student(tmp_path / 'w.pth').keys() == TENSORS.keys()
     torch.save({f'student.{wrapped.format(name)}': value for name, value in TENSORS.items()}, tmp_path / 'w.pth')
-    assert set(read_student(tmp_path / 'w.pth')) == {name.removeprefix('_orig_mod.') for name in map(wrapped.format, 'ab')}
+    assert read_student(tmp_path / 'w.pth').keys() == TENSORS.keys()
 
 
 def test_a_module_of_that_name_beside_others_is_no_wrapper(tmp_path):

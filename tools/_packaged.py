@@ -1,10 +1,13 @@
 """What the command-line tools share."""
 
+import re
 import runpy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from mmengine.config import DictAction
 
 from cleverdistiller.compat import tune_cpu_memory
 from cleverdistiller.errors import DiskFullError, InputError
@@ -34,6 +37,36 @@ def clear_errors() -> Iterator[None]:
         sys.exit(2)
 
 
+class ConfigOptions(DictAction):
+    """mmengine's ``--cfg-options``, but for :func:`refuse_changed_paths`."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        try:
+            refuse_changed_paths(values)
+        except InputError as error:
+            parser.error(str(error))
+        super().__call__(parser, namespace, values, option_string)
+
+
+def refuse_changed_paths(words: Sequence[str]) -> None:
+    """Refuse a path with blanks as the value of KEY=VALUE: mmengine would take the blanks out without a word.
+
+    Args:
+        words (Sequence[str]): Of a command.
+
+    Raises:
+        InputError: With the first such word.
+    """
+    for word in words:
+        key, _, value = word.partition('=')
+        if re.fullmatch(r'[\w.]+', key) and '/' in value and ' ' in value and not re.search(r'[,(\[]', value):
+            raise InputError(
+                f'--cfg-options {word!r}, of whose path mmengine would take the blanks out',
+                'a path without blanks',
+                f'set {key} in a config file, or give the folder another name or a link without blanks',
+            )
+
+
 def run_packaged_tool(name: str) -> None:
     """Run one of the scripts that mmdet3d brings in its package, with this process's arguments."""
     import mmdet3d
@@ -41,6 +74,7 @@ def run_packaged_tool(name: str) -> None:
     tune_cpu_memory()
     script = Path(mmdet3d.__file__).parent / '.mim' / 'tools' / name
     with clear_errors():
+        refuse_changed_paths(sys.argv[1:])
         if not script.is_file():
             raise InputError(f'no {script}', "mmdet3d's packaged tools", 'pip install mmdet3d==1.4.0 from a wheel')
         runpy.run_path(str(script), run_name='__main__')

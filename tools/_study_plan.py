@@ -160,7 +160,7 @@ class StudyPlan:
                 for each in self.tasks
             ],
             orders=self.orders,
-            command=f'python tools/study.py {self.path}',
+            command=shlex.join(['python', 'tools/study.py', str(self.path)]),
             plan_sha256=self.sha256,
         )
 
@@ -270,8 +270,9 @@ class StudyPlan:
         reads = () if method.student is None else (student,)
         if task.rank is not None:
             measured = self.out / task.name / f'{method.name}_seed{seed}.json'
-            options = shlex.join([f'randomness.seed={seed}', *self._filled(task.options, seed)])
-            command = f'tools/rankme.py {task.rank} {student or "random"} --out {measured} --cfg-options {options}'
+            words = ['tools/rankme.py', task.rank, str(student or 'random'), '--out', str(measured)]
+            options = [f'randomness.seed={seed}', *self._filled(task.options, seed)]
+            command = shlex.join([*words, '--cfg-options', *options])
             return Stage(name, title, command, (measured,), task.expected_s, after, reads)
         work_dir = self.out / task.name / f'{method.name}_seed{seed}'
         # Without a student, too: a transfer from random weights has to be asked for.
@@ -282,8 +283,8 @@ class StudyPlan:
         )
 
     def _train(self, config: str, work_dir: Path, seed: int, options: Iterable[str]) -> str:
-        options = shlex.join([f'randomness.seed={seed}', *self._filled(options, seed)])
-        return f'tools/train.py {config} --work-dir {work_dir} --cfg-options {options}'
+        words = ['tools/train.py', config, '--work-dir', str(work_dir)]
+        return shlex.join([*words, '--cfg-options', f'randomness.seed={seed}', *self._filled(options, seed)])
 
     def _student(self, method: Method, seed: int) -> Path | None:
         if method.config is not None:

@@ -1,9 +1,10 @@
-"""Build mmcv with its compiled operators for the installed torch and given GPUs: a wheel, which detection needs.
+"""Build mmcv with its compiled operators for the installed torch: a wheel, which detection needs. make setup does so.
 
-python tools/build_mmcv.py 9.0 [8.0 ...] [--out wheels] [--jobs 4] [--dry-run]
+python tools/build_mmcv.py cpu | cuda | 9.0 [8.0 ...] | WHEEL [--out wheels] [--jobs 4] [--dry-run]
 
-``nvidia-smi --query-gpu=compute_cap --format=csv,noheader`` names a GPU's architecture (9.0: H100); ``cpu`` builds the
-operators that have CPU kernels alone. The GPU need not be in the machine that builds.
+``cpu`` builds the operators that have CPU kernels alone, wherever it runs. Numbers are the architectures of the GPUs
+that are to run them (9.0: H100), which need not be in the machine that builds; ``cuda`` takes those of the GPUs that
+are. A WHEEL that was built elsewhere is not built but checked, as each built one is: it must load with this torch.
 """
 
 import argparse
@@ -23,11 +24,41 @@ from pathlib import Path
 MMCV = 'mmcv==2.1.0'  # mmdet 3.2 and mmdet3d 1.4 refuse 2.2
 
 
-def architecture(text: str) -> str:
-    """Argparse's type of a GPU's compute capability."""
-    if text != 'cpu' and not re.fullmatch(r'\d+\.\d[af]?(\+PTX)?', text):
-        raise argparse.ArgumentTypeError(f'got {text!r}; expected such as 9.0, 9.0+PTX, or cpu')
-    return text
+NO_CUDA = 'not available'  # what operators without CUDA say of it
+SAYS_CUDA = """
+import importlib.util, sys
+import torch  # its libraries are the operators', too
+spec = importlib.util.spec_from_file_location('_ext', sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print(module.get_compiling_cuda_version())
+"""
+
+
+def target(text: str) -> str:
+    """Argparse's type of what to build for: a GPU's compute capability, a word, or a wheel in the place of building."""
+    if text in ('cpu', 'cuda') or re.fullmatch(r'\d+\.\d[af]?(\+PTX)?', text):
+        return text
+    if text.endswith('.whl'):
+        if Path(text).is_file():
+            return text
+        raise argparse.ArgumentTypeError(f'got {text!r}, which is not a file; expected a wheel of mmcv')
+    raise argparse.ArgumentTypeError(f'got {text!r}; expected cpu, cuda, such as 9.0 or 9.0+PTX, or the file of a wheel')
+
+
+def architectures_here() -> list[str]:
+    """Of this machine's GPUs, as their driver names them."""
+    query = ['nvidia-smi', '--query-gpu=compute_cap', '--format=csv,noheader']
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        found = []
+    if not found:
+        sys.exit(
+            'build_mmcv: cuda, where nvidia-smi shows no GPU. Remedy: name the architectures of the GPUs in its place, '
+            'such as 8.0 9.0 (make setup MMCV=cuda CUDA_ARCHS="8.0 9.0")'
+        )
+    return sorted(set(found))
 
 
 def problems(with_cuda: bool) -> Iterator[str]:
@@ -84,44 +115,90 @@ def build_variables(architectures: list[str], jobs: int) -> dict[str, str]:
     )
 
 
-def pip_command(folder: str | Path) -> list[str]:
-    """Without isolation, to compile against the installed torch; without pip's cache, which knows of no torch."""
-    options = ('--no-build-isolation', '--no-deps', '--no-cache-dir', '--no-binary=mmcv')
+def pip_command(folder: str | Path, cached: bool = False) -> list[str]:
+    """Without isolation, to compile against the installed torch; pip's cache knows of no torch, and of no CUDA."""
+    options = ('--no-build-isolation', '--no-deps', *([] if cached else ['--no-cache-dir']), '--no-binary=mmcv')
     return [sys.executable, '-m', 'pip', 'wheel', '-v', *options, f'--wheel-dir={folder}', MMCV]
 
 
+def fault(wheel: Path, with_cuda: bool | None) -> str | None:
+    """What is wrong with a wheel: no operators, not for this torch, or not with or without CUDA as wanted."""
+    try:
+        with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
+            names = [name for name in archive.namelist() if name.startswith('mmcv/_ext.')]
+            if not names:
+                return 'has no operators'
+            loading = [sys.executable, '-c', SAYS_CUDA, archive.extract(names[0], folder)]
+            loaded = subprocess.run(loading, capture_output=True, text=True)
+    except zipfile.BadZipFile:
+        return 'is no wheel'
+    if loaded.returncode:
+        return f'does not load with the installed torch ({loaded.stderr.strip().splitlines()[-1][:200]})'
+    found = loaded.stdout.split('\n')[-2]
+    if with_cuda is not None and (found != NO_CUDA) != with_cuda:
+        return f'has operators {"without CUDA" if found == NO_CUDA else f"of CUDA {found}"}'
+    return None
+
+
 def build(out: Path, variables: dict[str, str]) -> Path:
-    """Compile, check that the operators are in the wheel, and only then put it into ``out``."""
+    """Compile, check the wheel, and only then put it into ``out``.
+
+    Operators without CUDA may come out of pip's cache, if what is there passes the check; the cache is not asked for
+    those with CUDA, and does not get them.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out) as temporary:
-        if subprocess.run(pip_command(temporary), env=os.environ | variables).returncode:
-            sys.exit("build_mmcv: the build failed. Remedy: read pip's output above")
-        [wheel] = Path(temporary).glob('mmcv-*.whl')
-        with zipfile.ZipFile(wheel) as archive:
-            if not any(name.startswith('mmcv/_ext.') for name in archive.namelist()):
-                sys.exit(f"build_mmcv: {wheel.name} has no operators. Remedy: read pip's output above")
-        os.replace(wheel, out / wheel.name)
-    return out / wheel.name
+    with_cuda = variables['FORCE_CUDA'] == '1'
+    wrong = ''
+    for cached in (False,) if with_cuda else (True, False):
+        with tempfile.TemporaryDirectory(dir=out) as temporary:
+            if subprocess.run(pip_command(temporary, cached), env=os.environ | variables).returncode:
+                sys.exit("build_mmcv: the build failed. Remedy: read pip's output above")
+            [wheel] = Path(temporary).glob('mmcv-*.whl')
+            wrong = fault(wheel, with_cuda)
+            if wrong is None:
+                os.replace(wheel, out / wheel.name)
+                return out / wheel.name
+    sys.exit(f"build_mmcv: {wheel.name} {wrong}. Remedy: read pip's output above")
+
+
+def take(wheel: Path, out: Path | None) -> None:
+    """Check a wheel that was built elsewhere, and copy it into ``out``, if one is given."""
+    wrong = fault(wheel, with_cuda=None)
+    if wrong is not None:
+        sys.exit(
+            f'build_mmcv: {wheel}, which {wrong}. Remedy: give a wheel of {MMCV} that was built for Python '
+            f'{sys.version_info.major}.{sys.version_info.minor} and the installed torch, or cpu or cuda in its place'
+        )
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copy(wheel, out)
+    print(f'{wheel} loads with this torch')
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('architectures', nargs='+', type=architecture, metavar='ARCH', help='such as 9.0; or cpu')
+    parser.add_argument('targets', nargs='+', type=target, metavar='TARGET', help='cpu, cuda, such as 9.0, or a wheel')
     parser.add_argument('--out', type=Path, default=Path('wheels'), help='folder for the wheel')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='files compiled at once; 2 GB of memory each')
     parser.add_argument('--dry-run', action='store_true', help='check the machine and print the command')
     args = parser.parse_args()
-    if 'cpu' in args.architectures and len(args.architectures) > 1:
-        parser.error('cpu stands alone: operators of a CUDA build run on a CPU, too')
-    variables = build_variables(args.architectures, args.jobs)
+    alone = [word for word in args.targets if not word[0].isdigit() or word.endswith('.whl')]
+    if alone and len(args.targets) > 1:
+        parser.error(f'{alone[0]} stands alone: operators of a CUDA build run on a CPU, too')
+    if alone and alone[0].endswith('.whl'):
+        take(Path(alone[0]), None if args.dry_run else args.out)
+        return
+    architectures = architectures_here() if alone == ['cuda'] else args.targets
+    variables = build_variables(architectures, args.jobs)
     if args.dry_run:
         print(shlex.join(['env', *(f'{name}={value}' for name, value in variables.items()), *pip_command(args.out)]))
-    lacking = list(problems(with_cuda='cpu' not in args.architectures))
+    lacking = list(problems(with_cuda='cpu' not in architectures))
     if lacking:
         sys.exit('\n'.join(f'build_mmcv: {problem}' for problem in lacking))
     if not args.dry_run:
         wheel = build(args.out, variables)
-        print(f'{wheel} is built. Now: pip uninstall -y mmcv-lite mmcv && pip install --no-deps {wheel}')
+        command = shlex.join(['pip', 'install', '--no-deps', '--force-reinstall', str(wheel)])
+        print(f'{wheel} is built. Now: pip uninstall -y mmcv-lite mmcv && {command}')
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ have other times than before but the same content, as in a copy of the data, it 
 import argparse
 import os
 import os.path as osp
+import shlex
 import time
 from functools import partial
 from importlib.metadata import version
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmdet3d.registry import MODELS
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from torch import Tensor
@@ -28,7 +29,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import cleverdistiller  # noqa: F401  (fills the registries)
-from _packaged import clear_errors
+from _packaged import ConfigOptions, clear_errors
 from _training_images import images_of
 from cleverdistiller.datasets.image_batches import ImageBatches
 from cleverdistiller.datasets.transforms import LoadCameraImages
@@ -101,7 +102,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--shard-size', type=int, default=256, metavar='N', help='images a file (default 256)')
     parser.add_argument('--workers', type=int, default=4, metavar='N', help='processes that load images (default 4)')
     parser.add_argument('--verify', action='store_true', help='read what is there, too')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, default={})
     args = parser.parse_args()
     for name, least in (('batch_size', 1), ('shard_size', 1), ('workers', 0)):
         if getattr(args, name) < least:
@@ -176,7 +177,7 @@ def cache_teacher(args: argparse.Namespace) -> None:
     with bar(desc='features', total=sum(map(len, batches)), disable=bool(rank)) as progress:
         ask, basis = partial(look, model, device), read_basis(args.out, record)
         write_shards(args.out, record, list(faults), load(batches), ask, basis, progress.update)
-    say(f'python tools/train.py {args.config} --teacher-cache {args.out}')
+    say(shlex.join(['python', 'tools/train.py', args.config, '--teacher-cache', str(args.out)]))
 
 
 def main() -> None:

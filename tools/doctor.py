@@ -57,11 +57,11 @@ def check_packages() -> bool:
     return well
 
 
-def check_mmcv_operators() -> bool:
-    """mmcv-lite has no compiled operators, and a build for another torch does not load."""
+def check_mmcv_operators(device: torch.device) -> bool:
+    """mmcv-lite has no compiled operators, a build for another torch does not load, and a GPU wants CUDA's."""
     reason = missing_operators()
     if reason is None:
-        return report('ok', "mmcv's compiled operators load")
+        return check_mmcv_on(device)
     try:
         version('mmcv')
     except PackageNotFoundError:
@@ -74,6 +74,31 @@ def check_mmcv_operators() -> bool:
         'FAIL',
         f"mmcv's compiled operators do not load ({reason})",
         'build mmcv again for the installed torch: tools/build_mmcv.py, or make setup',
+    )
+
+
+def check_mmcv_on(device: torch.device) -> bool:
+    """Operators without CUDA load everywhere, and detection on a GPU stops at the first of them."""
+    from mmcv.ops import furthest_point_sample, get_compiling_cuda_version
+
+    made_for = get_compiling_cuda_version()
+    without = made_for == 'not available'
+    if device.type == 'cpu':
+        kind = 'without CUDA: detection runs on a CPU alone' if without else f'CUDA {made_for}'
+        return report('ok', f"mmcv's compiled operators load ({kind})")
+    reason = 'they were compiled without CUDA'
+    if not without:
+        try:
+            furthest_point_sample(torch.rand(1, 8, 3, device=device), 2)
+            torch.cuda.synchronize(device)
+            return report('ok', f"mmcv's compiled operators run on the GPU (CUDA {made_for})")
+        except RuntimeError as error:  # for another GPU's architecture, say
+            reason = f'CUDA {made_for}: {str(error).splitlines()[0]}'
+    return report(
+        'FAIL',
+        f"mmcv's compiled operators do not run on this GPU ({reason}): pretraining and segmentation work, "
+        'detection does not',
+        'make setup MMCV=cuda, or in another environment tools/build_mmcv.py cuda (docs/install.md)',
     )
 
 
@@ -119,8 +144,9 @@ def check_sparse_convolution(device: torch.device) -> bool:
 def main() -> None:
     report('ok', f'Python {platform.python_version()} on {platform.machine()}, {torch.get_num_threads()} threads')
     well = check_packages()
-    well &= check_mmcv_operators()
-    well &= check_sparse_convolution(check_device())
+    device = check_device()
+    well &= check_mmcv_operators(device)
+    well &= check_sparse_convolution(device)
     print('All is well.' if well else 'Mend the lines marked FAIL.')
     sys.exit(not well)
 

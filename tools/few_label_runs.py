@@ -25,11 +25,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import IO
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
-from _packaged import clear_errors
+from _packaged import ConfigOptions, clear_errors
 from _transfer_runs import TransferRun, check_evaluates, configured, locked, student_key
 from cleverdistiller.datasets.frame_list import FrameList
 from cleverdistiller.errors import InputError
@@ -231,7 +231,7 @@ def main() -> None:
     parser.add_argument('--method', default='student', help="what the student's column and runs are called")
     parser.add_argument('--metrics', nargs='+', default=['*'], metavar='PATTERN', help='rows of the table')
     parser.add_argument('--gpus', type=int, default=0, help='of this machine for each run, through torchrun')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, default={})
     args = parser.parse_args()
     with clear_errors():
         runs = plan(args)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 from mmdet3d.registry import MODELS
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from tqdm import tqdm
 
-from _packaged import clear_errors
+from _packaged import ConfigOptions, clear_errors
 from cleverdistiller.errors import InputError
 from cleverdistiller.models.distillers import CleverDistiller
 from cleverdistiller.provenance import is_simulated, versions, write_results
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('--out', help='JSON file; default: CHECKPOINT with the suffix .rankme.json')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, default={})
     args = parser.parse_args()
     with clear_errors():
         cfg = Config.fromfile(args.config)

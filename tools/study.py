@@ -134,7 +134,7 @@ def main() -> None:
                     print(f'job {job}: {name}')
                 return
             run(plan, runner)
-    print(f'{len(plan.cells)} cells in {out / "cells"}; tables: python tools/results.py {out}')
+    print(f'{len(plan.cells)} cells in {out / "cells"}; tables: python tools/results.py {shlex.quote(str(out))}')
 
 
 if __name__ == '__main__':

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from mmdet3d.registry import TRANSFORMS
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
 import cleverdistiller  # noqa: F401  (fills the registries)
-from _packaged import clear_errors
+from _packaged import ConfigOptions, clear_errors
 from _training_images import images_of
 from cleverdistiller.datasets.superpixel_cache import SuperpixelCache
 from cleverdistiller.errors import InputError
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument('config')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), metavar='N', help='default: all processors')
     parser.add_argument('--verify', action='store_true', help='read those that are there, too')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, default={})
     args = parser.parse_args()
     with clear_errors():
         if args.workers < 1:

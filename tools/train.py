@@ -11,9 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from _packaged import clear_errors, run_packaged_tool
+from _packaged import ConfigOptions, clear_errors, run_packaged_tool
 from cleverdistiller.engine.cached_config import with_teacher_cache
 from cleverdistiller.errors import InputError
 
@@ -34,7 +34,7 @@ def write_cached_config(arguments: list[str], folder: str) -> list[str]:
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument('config', nargs='?')
     parser.add_argument('--teacher-cache', metavar='DIR')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, default={})
     args, others = parser.parse_known_args(arguments)
     if args.teacher_cache is None:
         return arguments

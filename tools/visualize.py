@@ -42,10 +42,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from PIL import Image
 
-from _packaged import clear_errors
+from _packaged import ConfigOptions, clear_errors
 from cleverdistiller.engine.cached_config import reads_cache, without_teacher_cache
 from cleverdistiller.errors import InputError
 from cleverdistiller.evaluation.detection_predictions import read_detections
@@ -289,7 +289,7 @@ def main() -> None:
     command.add_argument('--index', type=int, default=0, help='frame of the training set')
     command.add_argument('--size', type=int, nargs=2, default=(450, 800), metavar=('ROWS', 'COLS'))
     command.add_argument('--out', default='pairs.png')
-    command.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    command.add_argument('--cfg-options', nargs='+', action=ConfigOptions, default={})
     command.set_defaults(run=pairs)
     for name, run, what in (
         ('features', features, "teacher's and students' features in the same colours"),
@@ -302,7 +302,7 @@ def main() -> None:
         command.add_argument('--index', type=int, default=0, help='frame of the set, from 0')
         command.add_argument('--reach', type=float, default=50.0, metavar='METRES', help='of the view from above')
         command.add_argument('--out', default=f'{name}.png')
-        command.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='for all configs')
+        command.add_argument('--cfg-options', nargs='+', action=ConfigOptions, default={}, help='for all configs')
         command.add_argument('--against', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'))
         if run is features:
             command.add_argument('--cameras', nargs='+', default=[], metavar='NAME', help='to show; default: all')
@@ -330,7 +330,7 @@ def main() -> None:
         command.add_argument('--index', type=int, nargs='+', default=[0], help='frames of the test set, from 0')
         command.add_argument('--reach', type=float, default=50.0, metavar='METRES', help='of the view from above')
         command.add_argument('--out', default=f'{name}.png')
-        command.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+        command.add_argument('--cfg-options', nargs='+', action=ConfigOptions, default={})
         command.set_defaults(run=segmented, draw=draw)
     command = commands.add_parser('detections', help='detections on disk against ground truth')
     command.add_argument('config')
@@ -339,7 +339,7 @@ def main() -> None:
     command.add_argument('--score', type=float, default=0.3, help='detections below are left out')
     command.add_argument('--reach', type=float, default=40.0, metavar='METRES', help='of the view from above')
     command.add_argument('--out', default='detections.png')
-    command.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    command.add_argument('--cfg-options', nargs='+', action=ConfigOptions, default={})
     command.set_defaults(run=detections)
     args = parser.parse_args()
     with clear_errors():

@@ -4,14 +4,18 @@ _base_ = [
     '../_base_/default_runtime.py', '../_base_/datasets/nuscenes_distill.py',
     '../_base_/models/cleverdistiller_minkunet34.py', '../_base_/schedules/onecycle_50e.py'
 ]
-data_root = '{{$DEMO:work_dirs/demo}}/data/nuscenes/'
+
+import os  # below _base_: above it, mmengine takes the file for one of its other kind
+
+demo = os.environ.get('DEMO', 'work_dirs/demo')
+data_root = demo + '/data/nuscenes/'
 size_hw = (168, 336)
 
 model = dict(
     data_preprocessor=dict(voxel_size_m=0.2),
     teacher=dict(
         name='vit_tiny_patch16_224', arch=dict(patch_size=14, depth=3, mlp_ratio=2.0, img_size=size_hw),
-        weights='{{$DEMO:work_dirs/demo}}/teacher/teacher.safetensors', image_size_hw=size_hw,
+        weights=demo + '/teacher/teacher.safetensors', image_size_hw=size_hw,
         features='post_norm'),  # the stand-in learned through its final LayerNorm
     student=dict(depth=14, width=16, variant='mmdet3d'), projection_head=dict(hidden_channels=256))
 train_pipeline = _base_.train_pipeline

@@ -3,8 +3,12 @@ _base_ = [
     '../_base_/segmentation_runtime.py', '../_base_/datasets/nuscenes_segmentation.py',
     '../_base_/models/linear_probe_minkunet14_small.py', '../_base_/schedules/transfer_cpu.py'
 ]
+
+import os  # below _base_: above it, mmengine takes the file for one of its other kind
+
+demo = os.environ.get('DEMO', 'work_dirs/demo')
 simulated = dict(
-    data_root='{{$DEMO:work_dirs/demo}}/data/nuscenes/', data_prefix=dict(pts_semantic_mask='lidarseg/v1.0-mini'))
+    data_root=demo + '/data/nuscenes/', data_prefix=dict(pts_semantic_mask='lidarseg/v1.0-mini'))
 
 # Half of all points are road, one of 1,400 is on a cone: by the inverse root of their share, or nine classes stay at 0.
 class_weight = [15.4, 21.3, 5.4, 3.6, 18.3, 20.9, 15.3, 37.8, 8.7, 10.8, 1.36, 8.1, 4.26, 6.8, 2.67, 3.54]

@@ -3,7 +3,11 @@ _base_ = [
     '../_base_/detection_runtime.py', '../_base_/datasets/kitti_detection.py',
     '../_base_/models/point_rcnn_minkunet14_small.py', '../_base_/schedules/pointrcnn_80e.py'
 ]
-root = '{{$DEMO:work_dirs/demo}}/data/'
+
+import os  # below _base_: above it, mmengine takes the file for one of its other kind
+
+demo = os.environ.get('DEMO', 'work_dirs/demo')
+root = demo + '/data/'
 data_root = root + 'kitti/'
 
 # The student sees whole clouds, the heads 4,096 points of each: of so few, the best 1,024 are not all of cars, whose

@@ -2,7 +2,11 @@
 # (tools/simulate.py --format images). It knows looks, as a foundation model does, and never saw a LiDAR point; on real
 # images it is worth nothing. Writes teacher.safetensors; its `teacher` metadata are the options of TimmViTTeacher.
 _base_ = ['../_base_/default_runtime.py', '../_base_/schedules/onecycle_50e.py']
-data_root = '{{$DEMO:work_dirs/demo}}/data/images/'
+
+import os  # below _base_: above it, mmengine takes the file for one of its other kind
+
+demo = os.environ.get('DEMO', 'work_dirs/demo')
+data_root = demo + '/data/images/'
 image_size_hw = (168, 336)  # 12 x 24 patches of 14 px
 
 model = dict(

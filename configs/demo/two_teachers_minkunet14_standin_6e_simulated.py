@@ -8,5 +8,5 @@ model = dict(
             type='AnotherTeacher', projection_head=dict(type='MLPHead', num_layers=3, hidden_channels=256),
             distillation_loss=dict(type='L2FeatureLoss', weight=0.5),
             teacher=dict(
-                _base_.model.teacher, weights='{{$DEMO:work_dirs/demo}}/teacher_seed1/teacher.safetensors'))
+                _base_.model.teacher, weights=_base_.demo + '/teacher_seed1/teacher.safetensors'))
     ])

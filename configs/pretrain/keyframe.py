@@ -5,7 +5,11 @@ _base_ = [
     '../_base_/default_runtime.py', '../_base_/datasets/nuscenes_distill.py',
     '../_base_/models/cleverdistiller_minkunet34.py', '../_base_/schedules/onecycle_50e.py'
 ]
-data_root = '{{$CLEVERDISTILLER_REAL_DATA:../shared/data}}/nuscenes_keyframe/'
+
+import os  # below _base_: above it, mmengine takes the file for one of its other kind
+
+real_data = os.environ.get('CLEVERDISTILLER_REAL_DATA', '../shared/data')
+data_root = real_data + '/nuscenes_keyframe/'
 frame = dict(data_root=data_root, ann_file='n015-2018-07-24-11-22-45+0800.pkl', data_prefix=dict(
     _delete_=True, **{key: '' for key in ('pts', *_base_.cameras)}))
 

@@ -275,7 +275,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, monkeypatch, 
     monkeypatch.setattr(timm, 'create_model', lambda *args, **options: vit)
     with pytest.raises(InputError, match=r'test_vit|w\.pth') as refused:
         TimmViTTeacher('test_vit', str(tmp_path / 'w.pth') if source == 'a file' else 'hub', (160, 160))
-    assert '1 of 256 numbers of blocks.2.mlp.fc1.bias' in str(refused.value)
+    assert '1 of 192 numbers of blocks.2.mlp.fc1.bias' in str(refused.value)
 
 
 def test_positions_may_be_relative():

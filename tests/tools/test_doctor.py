@@ -3,6 +3,7 @@ import sys
 from importlib.metadata import version as real_version
 
 import pytest
+import torch
 
 from cleverdistiller.ops import sparse_conv
 from conftest import REPO
@@ -19,6 +20,45 @@ def doctor(monkeypatch, capsys) -> tuple[bool, str]:
 def test_a_sound_machine_is_told_so(monkeypatch, capsys):
     well, text = doctor(monkeypatch, capsys)
     assert well and 'exact' in text and 'mmdet3d 1.4.0' in text and 'spconv (' in text
+
+
+@pytest.fixture
+def check_mmcv_on():
+    return runpy.run_path(str(REPO / 'tools' / 'doctor.py'))['check_mmcv_on']
+
+
+class GPU:
+    """Where no operator runs that is not asked to."""
+
+    type = 'cuda'
+
+
+@pytest.mark.needs_mmcv_ops
+def test_operators_without_cuda_fail_where_a_gpu_is_and_only_there(check_mmcv_on, monkeypatch, capsys):
+    monkeypatch.setattr('mmcv.ops.get_compiling_cuda_version', lambda: 'not available')
+    assert check_mmcv_on(torch.device('cpu'))
+    assert '[ok  ]' in (text := capsys.readouterr().out) and 'without CUDA' in text
+    assert not check_mmcv_on(GPU)
+    text = capsys.readouterr().out
+    assert text.startswith('[FAIL]') and 'detection does not' in text
+    assert 'remedy: make setup MMCV=cuda' in text
+
+
+@pytest.mark.needs_mmcv_ops
+@pytest.mark.parametrize('error', [None, 'CUDA error: no kernel image is available for execution on the device'])
+def test_operators_with_cuda_must_run_on_the_gpu_that_is_there(check_mmcv_on, monkeypatch, capsys, error):
+    def sample(points, count):
+        if error:
+            raise RuntimeError(f'{error}\nCompile with TORCH_USE_CUDA_DSA')
+
+    monkeypatch.setattr('mmcv.ops.get_compiling_cuda_version', lambda: '12.1')
+    monkeypatch.setattr('mmcv.ops.furthest_point_sample', sample)
+    monkeypatch.setattr(torch, 'rand', lambda *shape, device: None)
+    monkeypatch.setattr(torch.cuda, 'synchronize', lambda device: None)
+    assert check_mmcv_on(GPU) == (error is None)
+    text = capsys.readouterr().out
+    assert ('run on the GPU (CUDA 12.1)' in text) == (error is None)
+    assert error is None or f'do not run on this GPU (CUDA 12.1: {error})' in text
 
 
 @pytest.mark.needs_sparse_conv

@@ -115,7 +115,7 @@ def read_checkpoint(path: str | Path) -> dict:
     head = _head(path)
     _refuse_other_kinds(head, path)
     try:
-        if is_safetensors(path) or (path.suffix == '.safetensors' and not head.startswith(_ZIP)):
+        if is_safetensors(path) or (path.suffix == '.safetensors' and not head.startswith((_ZIP, _LEGACY))):
             return load_file(path)
         content = torch.load(path, map_location='cpu', weights_only=True)
     except (
@@ -147,7 +147,8 @@ def read_checkpoint(path: str | Path) -> dict:
     return content
 
 
-_ZIP, _PICKLE = b'PK\x03\x04', b'\x80'  # what torch.save writes today, and wrote before torch 1.6
+_ZIP, _PICKLE = b'PK\x03\x04', b'\x80'  # what torch.save writes today, and what any pickle begins with
+_LEGACY = b'\x80\x02\x8a\nl\xfc\x9cF'  # what torch.save wrote before torch 1.6
 
 
 def is_safetensors(path: str | Path) -> bool:
@@ -206,6 +207,10 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise InputError(
             f'{path} with the keys {sorted(map(str, content))[:5]}', 'named tensors', "save the model's state_dict()"
         )
+    return _unwrapped(tensors)
+
+
+def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     tensors = {re.sub(r'(^|\.)_orig_mod\.', r'\1', name): value for name, value in tensors.items()}
     if all(name.startswith('module.') for name in tensors):
         tensors = {name.removeprefix('module.'): value for name, value in tensors.items()}
@@ -226,7 +231,7 @@ def read_student(path: str | Path) -> dict[str, Tensor]:
     """
     found = read_state_dict(path)
     students = {name: value for name, value in found.items() if name.startswith('student.')}
-    return {name.removeprefix('student.'): value for name, value in students.items()} or found
+    return _unwrapped({name.removeprefix('student.'): value for name, value in students.items()} or found)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

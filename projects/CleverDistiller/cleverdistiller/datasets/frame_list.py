@@ -12,6 +12,7 @@ from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 
 MAKER = 'tools/splits.py'
+SHIPPED = Path(__file__).parents[4]  # the repository, whose configs name its lists by configs/splits/...
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,24 @@ class FrameList:
     def read(cls, path: str | Path) -> FrameList:
         """Open a frame list.
 
+        Args:
+            path (str | Path): The file; a relative one that is not in the working directory is looked for in the
+                repository, beside whose configs lists are shipped.
+
         Raises:
             InputError: If it is missing, damaged, without frames, or if a frame comes twice.
         """
         path = Path(path)
+        if not path.is_file() and (SHIPPED / path).is_file():
+            path = SHIPPED / path
         if not path.is_file():
-            raise InputError(f'frame list {path}, which is not a file', 'a frame list', f'make it with {MAKER}')
+            raise InputError(
+                f'frame list {path}, which is not a file in {Path.cwd()}, nor one shipped in {SHIPPED}'
+                if not path.is_absolute()
+                else f'frame list {path}, which is not a file',
+                'a frame list',
+                f'check the path, or make the list with {MAKER}',
+            )
         try:
             content = json.loads(path.read_text())
             found = cls(**{**content, 'frames': tuple(content['frames'])})
