@@ -44,6 +44,30 @@ def test_a_leaf_has_at_most_25_lines_of_config(leaf):
     assert len(lines) <= 25
 
 
+FOLDERS = dict(DEMO=['demo/*_simulated.py'], CLEVERDISTILLER_REAL_DATA=['pretrain/keyframe.py'])
+
+
+@pytest.mark.parametrize('folder', ["/x/o'brien", '/x/a b', '/x/a#b', '/x/"ü"', r'/x/a\nb'])
+@pytest.mark.parametrize('variable', FOLDERS)
+def test_a_folder_that_the_environment_names_may_be_called_anything(tmp_path, monkeypatch, variable, folder):
+    monkeypatch.setenv(variable, folder)
+    texts = []
+    for leaf in [leaf for pattern in FOLDERS[variable] for leaf in (REPO / 'configs').glob(pattern)]:
+        cfg = Config.fromfile(leaf, import_custom_modules=False)
+        root = cfg.train_dataloader.dataset.data_root
+        assert root.startswith((f'{folder}/', 'data/')), leaf
+        cfg.dump(tmp_path / leaf.name)
+        assert Config.fromfile(tmp_path / leaf.name, import_custom_modules=False).to_dict() == cfg.to_dict()
+        texts.append(str(cfg.to_dict()))
+    assert any(repr(f'{folder}/')[1:-2] in text for text in texts)
+
+
+def test_no_config_takes_a_path_into_its_text():
+    """mmengine writes {{...}} into the source before Python reads it: an apostrophe in the path ends the string."""
+    for path in (REPO / 'configs').rglob('*.py'):
+        assert '{{' not in path.read_text(), path
+
+
 def test_all_method_teacher_and_epoch_combinations_are_there():
     expected = {
         f'{method}_minkunet34_{teacher}_{epochs}e_nuscenes'

@@ -6,8 +6,7 @@ _base_ = [
 
 import os  # below _base_: above it, mmengine takes the file for one of its other kind
 
-demo = os.environ.get('DEMO', 'work_dirs/demo')
-root = demo + '/data/'
+root = os.environ.get('DEMO', 'work_dirs/demo') + '/data/'
 data_root = root + 'kitti/'
 
 # The student sees whole clouds, the heads 4,096 points of each: of so few, the best 1,024 are not all of cars, whose

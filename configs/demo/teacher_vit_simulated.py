@@ -5,8 +5,7 @@ _base_ = ['../_base_/default_runtime.py', '../_base_/schedules/onecycle_50e.py']
 
 import os  # below _base_: above it, mmengine takes the file for one of its other kind
 
-demo = os.environ.get('DEMO', 'work_dirs/demo')
-data_root = demo + '/data/images/'
+data_root = os.environ.get('DEMO', 'work_dirs/demo') + '/data/images/'
 image_size_hw = (168, 336)  # 12 x 24 patches of 14 px
 
 model = dict(

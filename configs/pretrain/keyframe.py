@@ -8,8 +8,7 @@ _base_ = [
 
 import os  # below _base_: above it, mmengine takes the file for one of its other kind
 
-real_data = os.environ.get('CLEVERDISTILLER_REAL_DATA', '../shared/data')
-data_root = real_data + '/nuscenes_keyframe/'
+data_root = os.environ.get('CLEVERDISTILLER_REAL_DATA', '../shared/data') + '/nuscenes_keyframe/'
 frame = dict(data_root=data_root, ann_file='n015-2018-07-24-11-22-45+0800.pkl', data_prefix=dict(
     _delete_=True, **{key: '' for key in ('pts', *_base_.cameras)}))
 

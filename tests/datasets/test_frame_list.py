@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
 from cleverdistiller.datasets.frame_list import FrameList, fingerprint
 from cleverdistiller.errors import InputError
+from conftest import REPO
 
 IDS = [f'{sequence:02d}/{frame:06d}' for sequence in (3, 1) for frame in range(4)]
 LIST = FrameList('semantickitti', 'uniform', 2, '25', len(IDS), fingerprint(IDS), ('01/000002', '03/000001'))
@@ -88,3 +90,21 @@ def test_a_file_of_something_else_is_refused(tmp_path, content):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r'none\.json, which is not a file'):
         FrameList.read(tmp_path / 'none.json')
+    with pytest.raises(InputError, match=rf'none\.json, which is not a file in {Path.cwd()}, nor one shipped in {REPO}'):
+        FrameList.read('configs/splits/none.json')
+
+
+SHIPPED = sorted(path.relative_to(REPO) for path in (REPO / 'configs' / 'splits').rglob('*.json'))
+
+
+def test_a_shipped_list_is_found_from_any_directory(tmp_path, monkeypatch):
+    assert len(SHIPPED) > 10
+    monkeypatch.chdir(tmp_path)
+    for path in SHIPPED:
+        assert FrameList.read(str(path)) == FrameList.read(REPO / path)
+
+
+def test_a_list_of_the_same_name_in_the_working_directory_comes_first(tmp_path, monkeypatch):
+    LIST.write(tmp_path / SHIPPED[0])
+    monkeypatch.chdir(tmp_path)
+    assert FrameList.read(SHIPPED[0]) == LIST
