@@ -42,7 +42,7 @@ def replace_when_complete(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except Exception as error:
-        code = None if isinstance(error, InputError) else _full_disk(error, path.parent)
+        code = None if isinstance(error, InputError) else full_disk(error, path.parent)
         if code is None:
             raise
         raise _disk_full_error(path, temporary, code) from error
@@ -66,8 +66,18 @@ def visible_paths(folder: str | Path, pattern: str = '*') -> list[Path]:
     folder = Path(folder)
     matches = folder.glob(pattern)
     return sorted(path for path in matches if not any(part[0] == '.' for part in path.relative_to(folder).parts))
-def _full_disk(error: BaseException, folder: Path) -> int | None:
-    """The system's number where a full disk is behind an error of a writer, which may hide it: numpy, TensorFlow."""
+
+
+def full_disk(error: BaseException, folder: Path) -> int | None:
+    """Find a full disk behind an error of a writer that may hide it, as numpy and TensorFlow do.
+
+    Args:
+        error (BaseException): Of the writer.
+        folder (Path): Where it wrote.
+
+    Returns:
+        int | None: ``errno.ENOSPC`` or ``errno.EDQUOT``; None for another error.
+    """
     while error is not None:
         for code in FULL:
             if getattr(error, 'errno', None) == code or os.strerror(code) in str(error):

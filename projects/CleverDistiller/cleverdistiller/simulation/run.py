@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import replace_when_complete, visible_paths
+from cleverdistiller.fileio import full_disk, replace_when_complete, visible_paths
 from cleverdistiller.plain_pickle import read_plain_pickle
 from cleverdistiller.provenance import SIMULATION_MARK
 from cleverdistiller.simulation.sensors.recording import simulate_frame
@@ -33,7 +33,7 @@ from cleverdistiller.simulation.writers import FORMATS, Writer, writer_class
 
 PROGRESS = '.simulation'  # one record a finished frame, until all are
 STOP = 'stop'  # tells the workers to
-DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+DISK_TROUBLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 NOTE = 'Simulated by CleverDistiller: nothing measured on it says anything about real roads.'
 MIB_A_FRAME = {'nuscenes': 9.0, 'kitti': 4.0, 'semantickitti': 4.5, 'waymo': 8.0, 'images': 2.5}  # measured, rounded up
 OPTIONS = dict(image_scale=1.0, sweeps=True)  # of the car's sensors, and how they are unless one says otherwise
@@ -255,11 +255,11 @@ def _disk_errors(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_TROUBLE:
+        full = full_disk(error, out)
+        if full is None and error.errno not in DISK_TROUBLE:
             raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise InputError(
-            f'{out}, which cannot be written ({error.strerror or error})',
+            f'{out}, which cannot be written ({os.strerror(full or error.errno)})',
             'a writable folder with space',
             ('free some space' if full else 'choose another --out')
             + ' and run the same command again: finished frames are kept',
