@@ -18,7 +18,7 @@ from pyquaternion import Quaternion
 from torch import Tensor
 
 from cleverdistiller.datasets.nuscenes_distillation import NuScenesDistillation
-from cleverdistiller.errors import InputError
+from cleverdistiller.errors import InputError, listed
 from cleverdistiller.fileio import visible_paths
 from cleverdistiller.ops.projection import lidar2cam_through_ego
 
@@ -80,7 +80,7 @@ def check_tables(root: str | Path, version: str) -> None:
     folder = Path(root) / version
     missing = [f'{name}.json' for name in TABLES if not (folder / f'{name}.json').is_file()]
     if missing:
-        what = ', '.join(missing[:5]) + ', ...' * (len(missing) > 5) if folder.is_dir() else 'that folder'
+        what = listed(missing) if folder.is_dir() else 'that folder'
         raise InputError(
             f'{folder}, without {what}',
             f'a nuScenes root with the {len(TABLES)} tables of {version}',

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import ClassVar
 
 from cleverdistiller.datasets.file_checks import size_fault
-from cleverdistiller.errors import InputError
+from cleverdistiller.errors import InputError, listed
 from cleverdistiller.fileio import visible_paths
 
 BYTES_PER_LABEL = 4  # uint32 or int32
@@ -170,7 +170,7 @@ def _refuse_repeated(root: Path, found: Mapping[str, list[LabelledScan]]) -> Non
 def _refuse_missing(root: Path, missing: list[str]) -> None:
     if missing:
         raise InputError(
-            f'{root}, without {", ".join(missing[:5])}{", ..." if len(missing) > 5 else ""}',
+            f'{root}, without {listed(missing)}',
             "every sequence or list of the dataset's splits",
             _UNPACK.format(root=root),
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cleverdistiller.datasets.label_set import NUSCENES
-from cleverdistiller.errors import InputError
+from cleverdistiller.errors import InputError, listed
 from cleverdistiller.fileio import visible_paths
 from cleverdistiller.plain_pickle import read_plain_pickle
 from cleverdistiller.visualization.ahead_yaw import ahead_yaw
@@ -103,7 +103,7 @@ def _open_info(root: Path) -> tuple[Path, dict]:
             infos[path] = content
     if len(infos) != 1:
         raise InputError(
-            f'{root} with {len(infos)} info files: {", ".join(path.name for path in infos)}',
+            f'{root} with {len(infos)} info files: {listed([path.name for path in infos])}',
             'one mmdet3d v2 info file (a dict with data_list)',
             'name one info file as ROOT',
         )

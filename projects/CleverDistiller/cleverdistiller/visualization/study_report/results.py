@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dacite import DaciteError, from_dict
 
-from cleverdistiller.errors import InputError
+from cleverdistiller.errors import InputError, listed
 from cleverdistiller.fileio import visible_paths
 from cleverdistiller.visualization.demo_report.results import Runs
 from cleverdistiller.visualization.study_report.record import Column, StudyRecord
@@ -82,9 +82,8 @@ def read_cells(folder: Path, record: StudyRecord) -> StudyResults:
     found = {path.name: _read(path, record) for path in visible_paths(folder, '*.json')}
     broken = [f'{folder / name} ({why})' for name, why in found.items() if isinstance(why, str)]
     if broken:
-        rest = f' and {len(broken) - TOLD} more' if len(broken) > TOLD else ''
         raise InputError(
-            f'{", ".join(broken[:TOLD])}{rest}',
+            listed(broken, TOLD),
             'cells of the plan in study.json',
             f'say it again, it writes them anew: {record.command}',
         )
