@@ -10,7 +10,7 @@ quote = '$(subst ','\'',$(1))'
 
 # What make itself would take apart.
 ODD := $(strip $(foreach c,' " $$ ; & | * ? ( ) < > ! `,$(findstring $c,$(VENV))))
-ifneq ($(ODD)$(findstring \#,$(VENV))$(words $(VENV)),1)
+ifneq ($(ODD)$(words $(VENV)),1)
 $(error got VENV=$(VENV), expected a path without blanks, quotes and other signs of the shell. Remedy: put the environment elsewhere)
 endif
 

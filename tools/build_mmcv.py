@@ -43,7 +43,7 @@ def target(text: str) -> str:
         if Path(text).is_file():
             return text
         raise argparse.ArgumentTypeError(f'got {text!r}, which is not a file; expected a wheel of mmcv')
-    raise argparse.ArgumentTypeError(f'got {text!r}; expected cpu, cuda, such as 9.0 or 9.0+PTX, or the file of a wheel')
+    raise argparse.ArgumentTypeError(f'got {text!r}; expected cpu, cuda, such as 9.0 or 9.0+PTX, or a wheel')
 
 
 def architectures_here() -> list[str]:

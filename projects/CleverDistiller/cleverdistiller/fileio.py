@@ -330,7 +330,9 @@ def check_state_dict(
     check_finite(found, path)
 
 
-def _refuse_prefix(found: Collection[str], wanted: Collection[str], path: str | Path, expected: str, remedy: str) -> None:
+def _refuse_prefix(
+    found: Collection[str], wanted: Collection[str], path: str | Path, expected: str, remedy: str
+) -> None:
     """Name the prefix that one side has and the other has not, in the place of every tensor of both."""
     prefix = _prefix_of(wanted, found)
     if prefix:

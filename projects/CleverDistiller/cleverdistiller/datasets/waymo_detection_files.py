@@ -331,7 +331,8 @@ def _write_objects(out: Path, points: np.ndarray, record: Mapping) -> list[dict]
         name = CLASSES[instances[index]['bbox_label_3d']]
         path = f'{DATABASE}/{record["context_name"]}/{record["timestamp"]}_{name}_{index}.bin'
         (out / path).parent.mkdir(parents=True, exist_ok=True)
-        (out / path).write_bytes(own.tobytes())  # not renamed into place: there are millions, and the part is written after them
+        # Not renamed into place: there are millions, and the part is written after them.
+        (out / path).write_bytes(own.tobytes())
         made.append(
             dict(
                 name=name,
