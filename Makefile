@@ -18,11 +18,6 @@ endif
 MADE := $(shell cat '$(STAMP)' 2>/dev/null)
 WAY := $(if $(MMCV),$(if $(filter cuda,$(MMCV)),$(or $(CUDA_ARCHS),cuda),$(MMCV)),$(or $(MADE),cpu))
 WHEELS := $(VENV)/mmcv/$(if $(filter %.whl,$(WAY)),given,$(subst $() ,_,$(WAY)))
-ifneq ($(MMCV),)
-ifneq ($(WAY),$(MADE))
-$(STAMP): FORCE
-endif
-endif
 ifneq ($(CUDA_ARCHS),)
 ifneq ($(MMCV),cuda)
 $(error got CUDA_ARCHS=$(CUDA_ARCHS) without MMCV=cuda. Remedy: make setup MMCV=cuda CUDA_ARCHS="$(CUDA_ARCHS)")
@@ -30,8 +25,15 @@ endif
 endif
 
 .PHONY: setup demo demo-clean test format lint doctor FORCE
-FORCE:
 setup: $(STAMP)
+
+# Another way than that of the stamp, and a wheel always: its content may be another.
+ifneq ($(MMCV),)
+ifneq ($(filter-out %.whl,$(WAY)),$(MADE))
+$(STAMP): FORCE
+FORCE:
+endif
+endif
 
 # mmcv compiles against the installed torch, so torch comes first; then compiling (two processors) and
 # downloading (the network) go side by side. The list is complete, so nothing is left to resolve.

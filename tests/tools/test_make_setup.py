@@ -42,6 +42,11 @@ def test_a_new_environment_gets_operators_for_the_cpu_whatever_the_machine_has(t
     assert builds(planned(tmp_path / 'venv', 'MMCV=cpu')) == ['cpu', 'cpu']
 
 
+def test_set_up_is_what_make_does_by_default(tmp_path):
+    done = make('-n', f'VENV={tmp_path / "venv"}')
+    assert builds(done.stdout) == ['cpu', 'cpu']
+
+
 def test_cuda_is_for_the_gpus_here_or_for_those_that_are_named(tmp_path):
     assert builds(planned(tmp_path / 'venv', 'MMCV=cuda')) == ['cuda', 'cuda']
     assert builds(planned(tmp_path / 'venv', 'MMCV=cuda', 'CUDA_ARCHS=8.0 9.0')) == ['8.0 9.0', '8.0 9.0']
@@ -72,6 +77,7 @@ def test_what_is_there_stays_where_nothing_else_is_asked_for(tmp_path, way):
         ('', ['MMCV=cpu'], 'cpu'),
         ('cuda', ['MMCV=cuda'], None),
         ('8.0 9.0', ['MMCV=cuda', 'CUDA_ARCHS=8.0 9.0'], None),
+        ('/dev/null.whl', ['MMCV=/dev/null.whl'], "'/dev/null.whl'"),  # of the same name, but perhaps another
     ],
 )
 @pytest.mark.parametrize('goal', ['setup', 'test'])
