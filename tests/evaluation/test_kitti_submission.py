@@ -9,9 +9,10 @@ from mmdet3d.structures import Box3DMode, CameraInstance3DBoxes
 from predicted_boxes import CLASSES, detected, random_boxes, record_of, write_info_file
 from predicted_frames import evaluate
 
+from cleverdistiller.datasets.kitti_files import read_calibration
 from cleverdistiller.errors import InputError
 from cleverdistiller.evaluation import KittiSubmission
-from cleverdistiller.visualization.readers.files import read_calibration, square
+from cleverdistiller.visualization.readers.files import square
 from conftest import REAL_DATA
 
 
@@ -40,7 +41,7 @@ def test_real_labels_taken_to_the_lidar_come_back_as_they_were(tmp_path, number)
     lines = (root / 'label_2' / f'{number:06d}.txt').read_text().splitlines()
     labels = [line.split() for line in lines if not line.startswith('DontCare')]
     wanted = np.array([label[1:] for label in labels], float)
-    calibration = read_calibration(root / 'calib' / f'{number:06d}.txt', 'P2', 'R0_rect', 'Tr_velo_to_cam')
+    calibration = read_calibration(root / 'calib' / f'{number:06d}.txt')
     lidar2cam = square(calibration['R0_rect']) @ square(calibration['Tr_velo_to_cam'])
     record = record_of(number)
     record['images']['CAM2'].update(lidar2cam=lidar2cam, cam2img=square(calibration['P2']))

@@ -1,12 +1,67 @@
-"""Are the files of a download whole? As far as their sizes tell: none is opened."""
+"""Are the files of a download whole, as far as their sizes tell, and can the values of a scan be?"""
 
 import os.path as osp
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from cleverdistiller.errors import InputError
+
+# No LiDAR reaches further than the first. Beyond the second, float32 rounds to centimetres, and cells of 5 cm in a cube
+# can no longer be numbered: map coordinates, not a sensor's.
+UNLIKELY_DISTANCE_M, IMPOSSIBLE_DISTANCE_M = 1_000.0, 100_000.0
+FEW_POINTS = 1_000  # of so few, all may be dark
+
+
+def points_fault(points: np.ndarray) -> str | None:
+    """Say what of a scan's values cannot be, whatever the sensor.
+
+    A file read with another number of columns than it has shows here: its coordinates come as intensities.
+
+    Args:
+        points (np.ndarray): (N, 4 or more) x, y, z in metres and intensity, as stored; N at least 1.
+
+    Returns:
+        str | None: ``'3 of 900 points that are NaN or infinite'``, ... or None.
+    """
+    values = points[:, :4].T
+    low, high = values.min(1), values.max(1)  # of NaN, NaN
+    if not (np.isfinite(low) & np.isfinite(high)).all():
+        bad = (~np.isfinite(values)).any(0).sum()
+        return f'{bad} of {len(points)} points that are NaN or infinite'
+    if (farthest := float(max(high[:3].max(), -low[:3].min()))) > IMPOSSIBLE_DISTANCE_M:
+        return f'a coordinate of {farthest:g} m'
+    if low[3] < -1:
+        return f'the intensity {low[3]:g}, as of columns that are not x, y, z, intensity'
+    return None
+
+
+def points_doubts(points: np.ndarray, intensity_scale: float) -> dict[str, str]:
+    """Say what of a scan's values is unlikely; the scan is otherwise sound (:func:`points_fault`).
+
+    Args:
+        points (np.ndarray): (N, 4 or more) x, y, z in metres and intensity, as stored; N at least 1.
+        intensity_scale (float): Factor that brings stored intensities to 0..1.
+
+    Returns:
+        dict[str, str]: Kind of doubt to the doubt.
+    """
+    values = points[:, :4].T
+    low, high = values.min(1), values.max(1)
+    doubts = {}
+    if (farthest := float(max(high[:3].max(), -low[:3].min()))) > UNLIKELY_DISTANCE_M:
+        doubts['distance'] = f'a coordinate of {farthest:g} m: metres are expected, not millimetres'
+    brightest = float(high[3]) * intensity_scale
+    bound = f'{1 / intensity_scale:g}, the largest with intensity_scale={intensity_scale:g}'
+    if brightest > 1.001:
+        doubts['bright'] = f'intensities up to {high[3]:g} instead of {bound}'
+    elif 0 < brightest < 0.01 and len(points) >= FEW_POINTS:
+        doubts['dark'] = f'intensities up to {high[3]:g} only, of {bound}'
+    if low[3] < 0:
+        doubts['negative'] = f'the intensity {low[3]:g}, which is negative'
+    return doubts
 
 
 def size_fault(path: str | Path, row_bytes: int = 1) -> str | None:

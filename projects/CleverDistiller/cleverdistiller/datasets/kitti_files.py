@@ -1,10 +1,16 @@
-"""KITTI's object detection benchmark as it is downloaded: frames of its splits, and whether their files are whole."""
+"""KITTI's object detection benchmark as it is downloaded: frames of its splits, and the one parser of its text files.
+
+The parser is as tolerant as the benchmark's own C: any white space parts columns, blank lines and the case of a class do
+not matter, ``0.0`` is 0. What cannot be meant, such as a size of 0 or an angle in degrees, is refused by file and row.
+"""
 
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cleverdistiller.datasets.file_checks import size_fault
@@ -12,10 +18,17 @@ from cleverdistiller.errors import InputError
 
 TYPES = ('Pedestrian', 'Cyclist', 'Car', 'Van', 'Truck', 'Person_sitting', 'Tram', 'Misc')
 DONT_CARE = 'DontCare'
+_SPELLING = {name.lower(): name for name in (*TYPES, DONT_CARE)}
 LABELLED_FRAMES, TEST_FRAMES = 7481, 7518
 LABEL_COLUMNS = 15
 BYTES_PER_POINT = 16  # float32 x, y, z, intensity
-MATRICES = dict(P0=12, P1=12, P2=12, P3=12, R0_rect=9, Tr_velo_to_cam=12, Tr_imu_to_velo=12)
+MATRICES = dict.fromkeys(('P0', 'P1', 'P2', 'P3', 'R0_rect', 'Tr_velo_to_cam', 'Tr_imu_to_velo'), (3, 4)) | dict(
+    R0_rect=(3, 3)
+)
+# Matrices whose left part turns; ``Tr`` is SemanticKITTI's name. The others may be zero: nothing reads them.
+ROTATIONS = ('R0_rect', 'Tr_velo_to_cam', 'Tr')
+LARGEST_SIZE_M = 100.0
+FARTHEST_M = 10_000.0
 SUFFIXES = dict(velodyne='.bin', image_2='.png', calib='.txt', label_2='.txt')
 
 
@@ -95,6 +108,179 @@ def named_files(splits: Mapping[str, Sequence[str]]) -> list[str]:
     return [file for split, frames in splits.items() for frame in frames for file in files_of(split, frame).values()]
 
 
+@dataclass(frozen=True)
+class KittiLabels:
+    """A label file, objects before DontCare regions, both in the order of the file.
+
+    Args:
+        name (np.ndarray): (N,) types, spelled as the benchmark does.
+        truncated (np.ndarray): (N,) 0 to 1, -1 of regions.
+        occluded (np.ndarray): (N,) int 0 to 3, -1 of regions.
+        alpha (np.ndarray): (N,) angle of observation in radians.
+        box_px (np.ndarray): (N, 4) left, top, right, bottom in the image.
+        size_hwl_m (np.ndarray): (N, 3) height, width, length.
+        bottom_cam_m (np.ndarray): (N, 3) middle of the bottom in the rectified camera frame.
+        rotation_y (np.ndarray): (N,) radians.
+    """
+
+    name: np.ndarray
+    truncated: np.ndarray
+    occluded: np.ndarray
+    alpha: np.ndarray
+    box_px: np.ndarray
+    size_hwl_m: np.ndarray
+    bottom_cam_m: np.ndarray
+    rotation_y: np.ndarray
+
+    @property
+    def is_object(self) -> np.ndarray:
+        """(N,) False for DontCare regions."""
+        return self.name != DONT_CARE
+
+
+def read_labels(path: Path) -> KittiLabels:
+    """Read a frame's labels.
+
+    Args:
+        path (Path): In ``label_2``.
+
+    Raises:
+        InputError: If the file is missing, or a row is not as the benchmark says.
+    """
+    return _read(path, parse_labels, f'rows of {LABEL_COLUMNS} columns, as the benchmark says')
+
+
+def read_calibration(path: Path, shapes: Mapping[str, tuple[int, int]] = MATRICES) -> dict[str, np.ndarray]:
+    """Read a calibration's matrices.
+
+    Args:
+        path (Path): Rows of ``name: numbers``.
+        shapes (Mapping[str, tuple[int, int]]): The matrices that are read, in any order; other rows are left alone.
+
+    Returns:
+        dict[str, np.ndarray]: Name to matrix, float64, in the order of ``shapes``.
+
+    Raises:
+        InputError: If the file is missing, or a matrix is missing or impossible.
+    """
+    return _read(path, lambda text: parse_calibration(text, shapes), f'the matrices {", ".join(shapes)}')
+
+
+def _read(path: Path, parse, expected: str):
+    if not path.is_file():
+        raise InputError(f'no {path}', 'every file of the frame', 'unpack the archive that holds it')
+    try:
+        return parse(read_text(path))
+    except ValueError as error:
+        raise InputError(f'{path}, {error}', expected, 'correct the file, or unpack its archive again') from error
+
+
+def read_text(path: Path) -> str:
+    """Text of a file, whatever its bytes, without a byte order mark."""
+    return path.read_text(encoding='utf-8-sig', errors='replace')
+
+
+def parse_labels(text: str) -> KittiLabels:
+    """Read a label file's text.
+
+    Raises:
+        ValueError: Says which row is wrong, and in what.
+    """
+    names, numbers = [], []
+    for row, line in enumerate(text.splitlines(), 1):
+        if columns := line.split():
+            name, values = _parse_label(row, columns)
+            names.append(name)
+            numbers.append(values)
+    names, table = np.array(names, str), np.array(numbers, float).reshape(-1, LABEL_COLUMNS - 1)
+    order = np.argsort(names == DONT_CARE, kind='stable')
+    names, table = names[order], table[order]
+    return KittiLabels(
+        name=names,
+        truncated=table[:, 0],
+        occluded=table[:, 1].astype(int),
+        alpha=table[:, 2],
+        box_px=table[:, 3:7],
+        size_hwl_m=table[:, 7:10],
+        bottom_cam_m=table[:, 10:13],
+        rotation_y=table[:, 13],
+    )
+
+
+def _parse_label(row: int, columns: Sequence[str]) -> tuple[str, list[float]]:
+    if len(columns) != LABEL_COLUMNS:
+        raise ValueError(f'row {row} has {len(columns)} columns instead of {LABEL_COLUMNS}')
+    name = _SPELLING.get(columns[0].lower())
+    if name is None:
+        raise ValueError(f'row {row} is of the unknown class {columns[0]}')
+    numbers = _finite(columns[1:])
+    if len(numbers) != len(columns) - 1:
+        raise ValueError(f'row {row}, a {name}, has a value that is NaN, infinite or no number')
+    if fault := _label_fault(name, numbers):
+        raise ValueError(f'row {row}, a {name}, has {fault}')
+    return name, numbers
+
+
+def _label_fault(name: str, numbers: Sequence[float]) -> str | None:
+    """What of an object or a region cannot be; the 3D box of a region says nothing."""
+    truncated, occluded, alpha, left, top, right, bottom, *box = numbers
+    sizes, place, turn = box[:3], box[3:6], box[6]
+    if not -1 <= truncated <= 1:
+        return f'the truncation {truncated:g} instead of 0 to 1'
+    if occluded not in (-1, 0, 1, 2, 3):
+        return f'the occlusion {occluded:g} instead of 0, 1, 2 or 3'
+    if right < left or bottom < top:
+        return 'a box in the image whose right or lower side comes before the left or upper one'
+    if name == DONT_CARE:
+        return None
+    if min(sizes) <= 0:
+        return 'a size that is zero or negative'
+    if max(sizes) > LARGEST_SIZE_M:
+        return f'a size of {max(sizes):g} instead of metres'
+    if max(map(abs, place)) > FARTHEST_M:
+        return f'a place {max(map(abs, place)):g} m from the camera'
+    if abs(turn) > 2 * math.pi + 0.01:
+        return f'the rotation {turn:g}, which is no angle in radians'
+    if abs(alpha) > 10:  # -10 is the benchmark's for none
+        return f'alpha {alpha:g}, which is no angle in radians'
+    return None
+
+
+def parse_calibration(text: str, shapes: Mapping[str, tuple[int, int]] = MATRICES) -> dict[str, np.ndarray]:
+    """Read a calibration's text; see :func:`read_calibration`.
+
+    Raises:
+        ValueError: Says which matrix is missing or wrong, and in what.
+    """
+    found = {}
+    for line in text.splitlines():
+        name, values = re.match(r'\s*([^\s:]*)\s*:?(.*)', line).groups()
+        if name not in shapes:
+            continue
+        if name in found:
+            raise ValueError(f'{name} comes twice')
+        rows, columns = shapes[name]
+        numbers = _finite(values.split())
+        if len(numbers) != rows * columns or len(values.split()) != len(numbers):
+            raise ValueError(f'{name} is not {rows * columns} finite numbers: {line.strip()[:60]}')
+        found[name] = np.array(numbers).reshape(rows, columns)
+    if lacking := [name for name in shapes if name not in found]:
+        raise ValueError(f'without {", ".join(lacking)}')
+    for name, matrix in found.items():
+        if fault := _matrix_fault(name, matrix[:, :3]):
+            raise ValueError(f'{name} {fault}')
+    return {name: found[name] for name in shapes}
+
+
+def _matrix_fault(name: str, left: np.ndarray) -> str | None:
+    """What of a matrix's left part (3, 3) cannot be."""
+    if name in ROTATIONS and not (np.abs(left @ left.T - np.eye(3)).max() < 0.1 and np.linalg.det(left) > 0):
+        return 'does not turn: its first three columns are no rotation'
+    if name == 'P2' and not (left[0, 0] > 0 and left[1, 1] > 0 and abs(np.linalg.det(left)) > 1e-6):
+        return 'is no projection: its focal lengths are not positive, or its rows say the same'
+    return None
+
+
 def file_fault(path: Path) -> str | None:
     """Say what is wrong with a file of the benchmark.
 
@@ -107,13 +293,13 @@ def file_fault(path: Path) -> str | None:
         str | None: ``'missing'``, ``'without Tr_velo_to_cam'``, ... or None if nothing is wrong.
     """
     kind = path.parent.name
-    if kind == 'label_2':  # an empty one is of a frame without objects
-        return label_fault(path.read_text(errors='replace')) if path.is_file() else 'missing'
+    if kind == 'label_2' and path.is_file():  # an empty one is of a frame without objects
+        return _fault(parse_labels, path)
     fault = size_fault(path, BYTES_PER_POINT if kind == 'velodyne' else 1)
     if fault or kind == 'velodyne':
         return fault
     if kind == 'calib':
-        return calibration_fault(path.read_text(errors='replace'))
+        return _fault(parse_calibration, path)
     try:
         Image.open(path).close()
     except (UnidentifiedImageError, OSError) as error:
@@ -121,40 +307,11 @@ def file_fault(path: Path) -> str | None:
     return None
 
 
-def calibration_fault(text: str) -> str | None:
-    """Say what is wrong with a calibration; its matrices must stand in the benchmark's order."""
-    rows = [row.split() for row in text.splitlines() if row.strip()]
-    names = [row[0].rstrip(':') for row in rows]
-    if lacking := [name for name in MATRICES if name not in names]:
-        return f'without {", ".join(lacking)}'
-    if names != list(MATRICES):
-        return f'rows {", ".join(names)} instead of {", ".join(MATRICES)}'
-    for name, row in zip(names, rows):
-        if len(_finite(row[1:])) != MATRICES[name] or len(row) != MATRICES[name] + 1:
-            return f'{name} is not {MATRICES[name]} finite numbers'
-    return None
-
-
-def label_fault(text: str) -> str | None:
-    """Say what is wrong with a frame's labels."""
-    regions = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        name, *values = line.strip().split(' ')
-        if (columns := len(line.split())) != LABEL_COLUMNS:
-            return f'row {number} has {columns} columns instead of {LABEL_COLUMNS}'
-        if len(values) != LABEL_COLUMNS - 1:  # mmdet3d's converter splits at each blank, and at nothing else
-            return f'row {number} has something else than one blank between columns'
-        if name not in (*TYPES, DONT_CARE):
-            return f'row {number} is of the unknown class {name}'
-        numbers = _finite(values)
-        if len(numbers) != len(values):
-            return f'row {number}, a {name}, has a value that is NaN, infinite or no number'
-        if name == DONT_CARE:
-            regions += 1
-        elif min(numbers[7:10]) < 0:
-            return f'row {number}, a {name}, has a negative size'
-        elif regions:  # mmdet3d's converter takes the first rows for the objects
-            return f'row {number}, a {name}, comes after a {DONT_CARE} region'
+def _fault(parse, path: Path) -> str | None:
+    try:
+        parse(read_text(path))
+    except ValueError as error:
+        return str(error)
     return None
 
 

@@ -1,12 +1,14 @@
 """mmdet3d's info records, cropped scans and ground-truth database of KITTI's object detection benchmark.
 
-Records come from mmdet3d's own converter. What its ``create_data.py`` breaks is done here: it reads whole images for
-their size, sleeps, names the database's objects after places in a list instead of frames, and leaves half of its files
-behind when it fails.
+Records are laid out by mmdet3d's own converter, from what :mod:`kitti_files` read: its parser stops at a second blank
+without the file's name. What its ``create_data.py`` breaks is done here, too: it reads whole images for their size,
+sleeps, names the database's objects after places in a list instead of frames, and leaves half of its files behind when
+it fails.
 """
 
 import importlib.util
 import io
+import math
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -21,7 +23,13 @@ from mmdet3d.structures import Box3DMode, CameraInstance3DBoxes
 from mmdet3d.structures.ops import box_np_ops
 from PIL import Image
 
-from cleverdistiller.datasets.kitti_files import DONT_CARE, files_of
+from cleverdistiller.datasets.kitti_files import (
+    DONT_CARE,
+    KittiLabels,
+    files_of,
+    read_calibration,
+    read_labels,
+)
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.plain_pickle import read_plain_pickle
@@ -29,27 +37,60 @@ from cleverdistiller.plain_pickle import read_plain_pickle
 DATABASE = 'kitti_gt_database'
 
 
-def frame_info(root: Path, split: str, frame: str) -> dict:
+def frame_info(root: Path, split: str, frame: str, with_boxes_px: bool = True) -> dict:
     """mmdet3d's record of a frame, info version 1, without the number of points in its boxes.
 
     Args:
         root (Path): Folder of the benchmark.
         split (str): ``train``, ``val`` or ``test``.
         frame (str): Six digits.
+        with_boxes_px (bool): False for a set without boxes in the image: an object's difficulty is then that of its
+            occlusion and truncation alone.
+
+    Raises:
+        InputError: If the calibration or the labels cannot be read.
     """
-    info = _converter('kitti_data_utils').get_kitti_image_info(
-        str(root),
-        training=split != 'test',
-        label_info=split != 'test',
-        velodyne=True,
-        calib=True,
-        image_ids=[int(frame)],
-        num_worker=1,
-        with_imageshape=False,
-    )[0]
-    with Image.open(root / files_of(split, frame)['image_2']) as image:
-        info['image']['image_shape'] = np.array(image.size[::-1], dtype=np.int32)
+    files = files_of(split, frame)
+    with Image.open(root / files['image_2']) as image:
+        shape = np.array(image.size[::-1], dtype=np.int32)
+    matrices = read_calibration(root / files['calib'])
+    info = dict(
+        image=dict(image_idx=int(frame), image_path=files['image_2'], image_shape=shape),
+        point_cloud=dict(num_features=4, velodyne_path=files['velodyne']),
+        calib={name: _homogeneous(matrix) for name, matrix in matrices.items()},
+    )
+    if split != 'test':
+        info['annos'] = _annotations(read_labels(root / files['label_2']), with_boxes_px)
     return info
+
+
+def _annotations(labels: KittiLabels, with_boxes_px: bool) -> dict:
+    count, objects = len(labels.name), labels.is_object
+    annos = dict(
+        name=labels.name,
+        truncated=labels.truncated,
+        occluded=labels.occluded,
+        alpha=labels.alpha,
+        bbox=labels.box_px,
+        dimensions=labels.size_hwl_m[:, [2, 0, 1]],
+        location=labels.bottom_cam_m,
+        rotation_y=labels.rotation_y,
+        score=np.zeros(count),
+        index=np.where(objects, np.arange(count), -1).astype(np.int32),
+        group_ids=np.arange(count, dtype=np.int32),
+    )
+    ranked = annos
+    if not with_boxes_px:
+        ranked = dict(annos, bbox=np.where(objects[:, None], [0.0, 0.0, math.inf, math.inf], labels.box_px))
+    _converter('kitti_data_utils').add_difficulty_to_annos(dict(annos=ranked))
+    return dict(annos, difficulty=ranked['difficulty'])
+
+
+def _homogeneous(matrix: np.ndarray) -> np.ndarray:
+    """(4, 4) from (3, 3) or (3, 4)."""
+    square = np.eye(4)
+    square[: matrix.shape[0], : matrix.shape[1]] = matrix
+    return square
 
 
 def points_in_view(info: dict, points_lidar: np.ndarray) -> np.ndarray:
@@ -91,8 +132,27 @@ def boxes_lidar(info: dict) -> np.ndarray:
     return CameraInstance3DBoxes(boxes).convert_to(Box3DMode.LIDAR, cam2lidar).numpy()
 
 
-def prepare_frame(root: Path, out: Path, split: str, frame: str) -> tuple[dict, list[dict]]:
+def read_scan(root: Path, split: str, frame: str) -> np.ndarray:
+    """(N, 4) float32 points of a frame, as stored."""
+    return np.fromfile(root / files_of(split, frame)['velodyne'], np.float32).reshape(-1, 4)
+
+
+def without_nan(points: np.ndarray) -> np.ndarray:
+    """(N, 4) to (n, 4), without rows that are NaN or infinite."""
+    return points[np.isfinite(points).all(1)]
+
+
+def points_in_boxes(points_lidar: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(N, M) bool, whether each of (N, 4) points, none of them NaN, lies in each of :func:`boxes_lidar`."""
+    return box_np_ops.points_in_rbbox(points_lidar, boxes) if len(boxes) else np.zeros((len(points_lidar), 0), bool)
+
+
+def prepare_frame(
+    root: Path, out: Path, split: str, frame: str, with_boxes_px: bool = True
+) -> tuple[dict, list[dict]]:
     """Write a frame's cropped scan and, of a training frame, its objects' points.
+
+    Rows that are NaN or infinite are left out: :func:`kitti_plausibility.look_at_frame` refuses them before.
 
     Args:
         root (Path): Folder of the benchmark.
@@ -100,19 +160,19 @@ def prepare_frame(root: Path, out: Path, split: str, frame: str) -> tuple[dict, 
             ``kitti_gt_database/FRAME_TYPE_NUMBER.bin``, points relative to the middle of the box's bottom.
         split (str): ``train``, ``val`` or ``test``.
         frame (str): Six digits.
+        with_boxes_px (bool): See :func:`frame_info`.
 
     Returns:
         tuple[dict, list[dict]]: The frame's record of info version 1, and the database's records of its objects, none
         outside ``train``. Objects without a point in view are not in the database.
     """
-    info = frame_info(root, split, frame)
-    scan = files_of(split, frame)['velodyne']
-    points = points_in_view(info, np.fromfile(root / scan, np.float32).reshape(-1, 4))
-    _write(out / scan.replace('/velodyne/', '/velodyne_reduced/'), points)
+    info = frame_info(root, split, frame, with_boxes_px)
+    points = points_in_view(info, without_nan(read_scan(root, split, frame)))
+    _write(out / files_of(split, frame)['velodyne'].replace('/velodyne/', '/velodyne_reduced/'), points)
     if split == 'test':
         return info, []
     annos, boxes = info['annos'], boxes_lidar(info)
-    inside = box_np_ops.points_in_rbbox(points, boxes) if len(boxes) else np.zeros((len(points), 0), bool)
+    inside = points_in_boxes(points, boxes)
     # -1 for DontCare regions, which come last.
     annos['num_points_in_gt'] = np.full(len(annos['name']), -1, np.int32)
     annos['num_points_in_gt'][: len(boxes)] = inside.sum(0)

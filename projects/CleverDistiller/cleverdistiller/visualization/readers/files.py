@@ -57,33 +57,6 @@ def read_picture(path: Path) -> np.ndarray:
         raise InputError(f'{path} ({error})', 'a whole picture', 'it is damaged: unpack it again') from error
 
 
-def read_calibration(path: Path, *needed: str) -> dict[str, np.ndarray]:
-    """A KITTI calibration file, ``name: numbers`` a line.
-
-    Args:
-        path (Path): The file.
-        needed (str): Names that it must have.
-
-    Returns:
-        dict[str, np.ndarray]: Name to (3, 4), or (3, 3) for a line of nine numbers, float64.
-
-    Raises:
-        InputError: If it or a needed name is missing, or a line has another number of numbers.
-    """
-    matrices = {}
-    for line in existing(path).read_text().splitlines():
-        name, _, numbers = line.partition(':')
-        try:
-            values = np.array(numbers.split(), float)
-            matrices[name] = values.reshape(3, {12: 4, 9: 3}[len(values)]) if len(values) else values
-        except (ValueError, KeyError) as error:
-            raise InputError(f'{path} with the line {line!r}', 'name: 12 or 9 numbers', 'unpack it again') from error
-    missing = [name for name in needed if name not in matrices]
-    if missing:
-        raise InputError(f'{path} without {", ".join(missing)}', f'{", ".join(needed)}', 'unpack it again')
-    return matrices
-
-
 def record_files(root: Path) -> list[Path]:
     """Waymo's record files: ``root`` itself, or those in it and in its splits' folders, sorted."""
     if root.suffix == '.tfrecord':

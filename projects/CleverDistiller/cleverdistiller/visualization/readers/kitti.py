@@ -4,17 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cleverdistiller.errors import InputError
+from cleverdistiller.datasets.kitti_files import MATRICES, read_calibration, read_labels
 from cleverdistiller.fileio import visible_paths
 from cleverdistiller.visualization.frame_view import FrameView
-from cleverdistiller.visualization.readers.files import (
-    choose,
-    existing,
-    read_calibration,
-    read_numbers,
-    square,
-)
+from cleverdistiller.visualization.readers.files import choose, read_numbers, square
 from cleverdistiller.visualization.readers.kitti_camera import view_through
+
+_NEEDED = {name: MATRICES[name] for name in ('P2', 'R0_rect', 'Tr_velo_to_cam')}
 
 
 def read(root: Path, index: int) -> FrameView:
@@ -26,7 +22,7 @@ def read(root: Path, index: int) -> FrameView:
     sweeps = [path for part in ('training', 'testing') for path in visible_paths(root / part / 'velodyne', '*.bin')]
     sweep = choose(sweeps, index, root)
     part, number = sweep.parent.parent, sweep.stem
-    calibration = read_calibration(part / 'calib' / f'{number}.txt', 'P2', 'R0_rect', 'Tr_velo_to_cam')
+    calibration = read_calibration(part / 'calib' / f'{number}.txt', _NEEDED)
     lidar2rect = square(calibration['R0_rect']) @ square(calibration['Tr_velo_to_cam'])
     boxes, names = np.zeros((0, 7)), ()
     if part.name == 'training':
@@ -44,17 +40,17 @@ def read(root: Path, index: int) -> FrameView:
 
 def _read_boxes(path: Path, rect2lidar: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """(M, 7) boxes in the LiDAR's frame with their types; DontCare regions have no box."""
+    labels = read_labels(path)
     boxes, names = [], []
-    for line in existing(path).read_text().splitlines():
-        name, *numbers = line.split()
-        if name == 'DontCare':
-            continue
-        if len(numbers) < 14:
-            raise InputError(f'{path} with the line {line!r}', '15 columns', 'unpack the label archive again')
-        height, width, length, x, y, z, turn = map(float, numbers[7:14])
+    for row in np.flatnonzero(labels.is_object):
+        (height, width, length), (x, y, z), turn = (
+            labels.size_hwl_m[row],
+            labels.bottom_cam_m[row],
+            labels.rotation_y[row],
+        )
         # Given are the middle of the floor and a turn about the camera's y axis, which looks down.
         middle = rect2lidar @ (x, y - height / 2, z, 1)
         heading = rect2lidar[:3, :3] @ (np.cos(turn), 0, -np.sin(turn))
         boxes.append([*middle[:3], length, width, height, np.arctan2(heading[1], heading[0])])
-        names.append(name)
+        names.append(str(labels.name[row]))
     return np.array(boxes, float).reshape(-1, 7), tuple(names)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from cleverdistiller.datasets.kitti_files import read_calibration
 from cleverdistiller.datasets.label_set import SEMANTIC_KITTI
 from cleverdistiller.fileio import visible_paths
 from cleverdistiller.visualization.frame_view import FrameView
-from cleverdistiller.visualization.readers.files import choose, read_calibration, read_numbers, square
+from cleverdistiller.visualization.readers.files import choose, read_numbers, square
 from cleverdistiller.visualization.readers.kitti_camera import view_through
 
 
@@ -27,7 +28,7 @@ def read(root: Path, index: int) -> FrameView:
         labels = SEMANTIC_KITTI.decode(SEMANTIC_KITTI.ids_of(raw), unlabelled=-1)
     cameras = ()
     if (sequence / 'image_2').is_dir():
-        calibration = read_calibration(sequence / 'calib.txt', 'P2', 'Tr')
+        calibration = read_calibration(sequence / 'calib.txt', dict(P2=(3, 4), Tr=(3, 4)))
         picture = sequence / 'image_2' / f'{sweep.stem}.png'
         cameras = ((view_through(calibration['P2'], square(calibration['Tr']), picture),),)
     return FrameView(
