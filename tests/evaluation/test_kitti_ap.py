@@ -262,3 +262,29 @@ def test_bad_input(change, complaint):
 def test_broken_boxes_are_refused(box, complaint):
     with pytest.raises(ValueError, match=complaint):
         type(found_of())(np.array(['Car']), np.array([CAR_PX]), np.array(box), np.zeros(1), np.ones(1))
+
+
+@pytest.mark.parametrize('level, height', [('easy', 40), ('moderate', 25), ('hard', 25)])
+def test_an_object_exactly_as_tall_as_asked_is_ignored_as_mmdet3d_does(level, height):
+    truth = truth_of(['Car'] * 3, [[0, 10, 90, 10 + height + more] for more in (0, 0.01, 100)], [CAR] * 3)
+    found = found_of(['Car'], [[0, 10, 90, 10 + height]], [CAR], [0.5])
+    assert kitti_ap([truth], [found])[f'Car/objects/{level}'] == 2
+    # A detection exactly as tall is no small one: alone, it is a false one.
+    elsewhere = truth_of(['Car'] * 2, [[300, 10, 390, 200]] * 2, [[50.0, *CAR[1:]], CAR])
+    numbers = kitti_ap([elsewhere], [found_of(['Car'] * 2, [[0, 10, 90, 10 + height], [300, 10, 390, 200]], [CAR] * 2, [0.9, 0.5])])
+    assert numbers[f'Car/2d/AP_R11/{level}'] == pytest.approx(0.5 / 11)
+
+
+def test_labels_without_boxes_in_the_image_are_scored_by_occlusion_alone_and_not_in_2d():
+    cars = [[2.0 + 8 * row, *CAR[1:]] for row in range(3)]
+    truth = truth_of(['Car'] * 3, np.zeros((3, 4)), cars, occluded=[0, 1, 2])
+    region = truth_of(['DontCare'], [[0, 0, 50, 50]], [[-1000] * 3 + [-1] * 3 + [-10]], occluded=[-1], truncated=[-1])
+    found = found_of(['Car'] * 3, [CAR_PX] * 3, cars, [0.9, 0.8, 0.7])
+    numbers = kitti_ap([truth, region], [found, found_of()])
+    assert [numbers[f'Car/objects/{level}'] for level in DIFFICULTIES] == [1, 2, 3]
+    assert numbers['Car/3d/AP_R11/hard'] == pytest.approx(1 / 11)
+    assert all(math.isnan(value) for name, value in numbers.items() if '/2d/' in name)
+    # One box is enough for the usual rules: the others are too small to count.
+    with_one = truth_of(['Car'] * 3, [[0] * 4, [0] * 4, CAR_PX], cars, occluded=[0, 1, 0])
+    numbers = kitti_ap([with_one], [found])
+    assert numbers['Car/objects/hard'] == 1 and numbers['Car/2d/AP_R11/hard'] > 0

@@ -90,7 +90,16 @@ def test_boxes_are_closed_in_z_and_open_in_x_and_y():
     box = torch.tensor([[[0, 0, 0, 2, 2, 2, 0.0]]])
     points = torch.tensor([[[0, 0, 0], [0, 0, 2], [1, 0, 1], [0, -1, 1], [0, 0, 2.001], [0.999, -0.999, 0]]])
     assert points_in_boxes_part(points, box).tolist() == [[0, 0, -1, -1, -1, 0]]
-    assert points_in_boxes_part(torch.tensor([[[0, 0, torch.nan]]]), box).tolist() == [[0]]  # the kernel's rule
+
+
+@pytest.mark.parametrize('axis', range(3))
+def test_a_point_that_is_nan_is_in_no_box(axis):
+    points, box = torch.zeros(1, 1, 3), torch.tensor([[[0, 0, -1, 2, 2, 2, 0.5]]])
+    assert points_in_boxes_part(points, box).tolist() == [[0]]
+    points[..., axis] = torch.nan
+    assert points_in_boxes_part(points, box).tolist() == [[-1]]
+    assert points_in_boxes_all(points, box).tolist() == [[[0]]]
+    assert roi_point_pool3d(points, torch.ones(1, 1, 2), box, 4)[1].tolist() == [[1]]
 
 
 def test_yaw_turns_counter_clockwise():

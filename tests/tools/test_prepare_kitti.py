@@ -1,6 +1,7 @@
 """tools/prepare_kitti.py as a user calls it, against mmdet3d's own tool, on made-up, simulated and real frames."""
 
 import dataclasses
+import re
 import sys
 from pathlib import Path
 
@@ -151,6 +152,134 @@ def test_a_bad_file_is_named_and_nothing_is_written(tmp_path, capsys, file, chan
     message = refused(capsys, root)
     assert f'1 bad files of 19 in {root}' in message and f'training/{file} (' in message and said in message
     assert written(root) == {}
+
+
+def change_files(root: Path, folder: str, change) -> None:
+    """Rewrite every training file of a folder: bytes to bytes."""
+    for path in sorted((root / 'training' / folder).iterdir()):
+        path.write_bytes(change(path.read_bytes()))
+
+
+def points_of(content: bytes) -> np.ndarray:
+    return np.frombuffer(content, np.float32).reshape(-1, 4).copy()
+
+
+def with_rows(rows: slice, columns: int | slice, value: float):
+    def change(content: bytes) -> bytes:
+        points = points_of(content)
+        points[rows, columns] = value
+        return points.tobytes()
+
+    return change
+
+
+def five_columns(content: bytes) -> bytes:
+    points = points_of(content)
+    rings = np.arange(len(points), dtype=np.float32) % 64
+    return np.column_stack([points, rings])[: len(points) // 4 * 4].tobytes()
+
+
+@pytest.mark.parametrize(
+    'folder, change, said',
+    [
+        ('velodyne', with_rows(slice(7), 0, np.nan), r'7 of \d+ points that are NaN or infinite(.|\n)*--drop-nan'),
+        ('velodyne', with_rows(slice(1, 3), 3, np.inf), '2 of .* points that are NaN'),
+        ('velodyne', with_rows(slice(1), 1, 3.4e38), r'a coordinate of 3\.4e\+38 m'),
+        ('velodyne', with_rows(slice(1), 2, -5e6), r'a coordinate of 5e\+06 m'),  # a map's, not a sensor's
+        ('velodyne', five_columns, 'columns that are not x, y, z, intensity'),
+        ('velodyne', lambda old: points_of(old).astype(np.float64).tobytes(), '(NaN|coordinate|columns)'),
+        ('velodyne', lambda old: points_of(old).astype('>f4').tobytes(), '(NaN|coordinate|columns)'),
+        (
+            'calib',
+            lambda old: re.sub(rb'(Tr_velo_to_cam|R0_rect):.*', _identity, old),
+            r'calib/000003\.txt \(no point of its scan is seen by camera 2: Tr_velo_to_cam',
+        ),
+        ('calib', lambda old: re.sub(rb'Tr_velo_to_cam:.*', b'Tr_velo_to_cam:' + b' 0' * 12, old), 'does not turn'),
+    ],
+)
+def test_values_that_cannot_be_are_refused_by_file_and_nothing_is_written(tmp_path, capsys, folder, change, said):
+    root = write_kitti_root(tmp_path)
+    change_files(root, folder, change)
+    message = refused(capsys, root)
+    assert re.search(said, message) and f'training/{folder}/0000' in message
+    assert written(root) == {} and not (root / 'training' / 'velodyne_reduced').exists()
+
+
+def _identity(row: re.Match) -> bytes:
+    name = row.group(1)
+    return name + (b': 1 0 0 0 0 1 0 0 0 0 1 0' if name == b'Tr_velo_to_cam' else b': 1 0 0 0 1 0 0 0 1')
+
+
+def test_nan_rows_are_left_out_where_that_is_asked_for(tmp_path, capsys):
+    root = write_kitti_root(tmp_path)
+    plain = write_kitti_root(tmp_path / 'plain')
+    for path in (root / 'training' / 'velodyne').iterdir():
+        points = points_of(path.read_bytes())
+        broken = np.insert(points, np.arange(0, len(points), 50), np.float32([1, 2, np.nan, 0]), axis=0)
+        path.write_bytes(broken.tobytes())
+    run_script(TOOL, root, '--drop-nan')
+    said = capsys.readouterr().out
+    assert 'NaN or infinite were left out of the scans of 4 frames' in said
+    run_script(TOOL, plain)
+    assert written(root) == {name: text for name, text in written(plain).items()}
+
+
+def test_labels_in_another_frame_are_refused(tmp_path, capsys):
+    root = write_kitti_root(tmp_path)
+
+    def change(content: bytes) -> bytes:
+        rows = [line.split() for line in content.decode().splitlines()]
+        moved = [[*row[:11], '30', '-1.7', '0.2', row[14]] if row[0] != 'DontCare' else row for row in rows]
+        return ''.join(' '.join(row) + '\n' for row in moved).encode()
+
+    change_files(root, 'label_2', change)
+    message = refused(capsys, root)
+    assert 'labels of 9 objects, not one of which has a box with its middle in the image' in message
+    assert written(root) == {}
+
+
+def test_what_was_seen_is_reported_and_the_unlikely_is_said_once(tmp_path, capsys):
+    root = write_kitti_root(tmp_path)
+    change_files(root, 'velodyne', lambda old: (points_of(old) * np.float32([1, 1, 1, 255])).tobytes())
+    run_script(TOOL, root)
+    said = capsys.readouterr().out
+    assert '5 frames: camera 2 sees ' in said and '9 objects: ' in said and ' points a box' in said
+    assert said.count('WARNING') == 2  # nor are the made-up boxes in the image those of the objects
+    assert re.search(r'WARNING: scans of 4 frames, such as 000003: intensities up to 25\d\.?\d* instead of 1', said)
+    assert 'WARNING: only 0% of the 3D boxes have their middle in their own 2D box' in said
+
+
+def test_labels_without_2d_boxes_are_taken_with_one_loud_line(tmp_path, capsys):
+    root = write_kitti_root(tmp_path)
+    change_files(root, 'label_2', lambda old: old.replace(b'500.00 150.00 560.00 200.00', b'0 0 0 0'))
+    path = root / 'training' / 'label_2' / '000003.txt'
+    path.write_text(path.read_text().replace('Pedestrian 0.00 0', 'Pedestrian 0.40 0').replace('Cyclist 0.00 0', 'Cyclist 0.00 3'))
+    run_script(TOOL, root)
+    assert capsys.readouterr().out.count('WARNING: all 2D boxes are empty') == 1
+    database = mmengine.load(root / 'kitti_dbinfos_train.pkl')
+    assert {one['difficulty'] for one in database['Car']} == {0}
+    assert database['Pedestrian'][0]['difficulty'] == 2 and database['Cyclist'][0]['difficulty'] == -1
+    instances = mmengine.load(root / 'kitti_infos_train.pkl')['data_list'][0]['instances']
+    assert instances[0]['bbox'] == [0, 0, 0, 0] and instances[0]['difficulty'] == 0
+    assert [one['bbox_label'] for one in instances] == [2, 0, 1, -1]
+
+    path.write_text(path.read_text().replace(' 0 0 0 0', ' 500.00 150.00 560.00 200.00', 1))
+    run_script(TOOL, root)
+    assert 'WARNING: 8 of 9 objects have an empty 2D box' in capsys.readouterr().out
+    assert mmengine.load(root / 'kitti_dbinfos_train.pkl')['Pedestrian'][0]['difficulty'] == -1
+
+
+def test_any_spelling_that_the_benchmark_reads_gives_the_same_bytes(prepared, tmp_path):
+    root = write_kitti_root(tmp_path)
+
+    def label(content: bytes) -> bytes:
+        rows = content.decode().replace(' 0.00 0 ', '  0.0\t0.0 ').splitlines()
+        return ('\n' + '\n\n'.join([*rows[-1:], *rows[:-1]]) + '\n').encode()  # regions first
+
+    change_files(root, 'label_2', label)
+    change_files(root, 'calib', lambda old: b'\n\n'.join([b' ' + row.replace(b': ', b':\t ') for row in old.splitlines()[::-1]]))
+    run_script(TOOL, root)
+    assert written(root) == {name: text for name, text in written(prepared).items()}
 
 
 def test_lists_of_ones_own_and_roots_without_validation_or_test(tmp_path, capsys):

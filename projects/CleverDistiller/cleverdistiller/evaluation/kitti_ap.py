@@ -14,6 +14,14 @@ The rules are those of the benchmark's devkit (``evaluate_object.cpp``): for eac
    every fourth of the 41; values for recalls that are never reached are 0. AOS replaces the number of hits by the sum
    of (1 + cos(angle error)) / 2 over hits.
 
+An object *exactly* 40 or 25 px tall is ignored. Copies of ``evaluate_object.cpp`` disagree: some ask for
+``height <= MIN_HEIGHT``, others for ``height < MIN_HEIGHT``, which counts it. The first is what mmdet3d and OpenPCDet
+ask for, and hence how nearly all published validation numbers were made, so it is followed here. A detection exactly as
+tall is no small one in any copy.
+
+Labels without boxes in the image (all empty, as LiDAR-only tools write them) have no height to judge by: occlusion and
+truncation alone say which objects count, and every number in 2D is NaN.
+
 Hence n found objects make at most n thresholds, and AP_R40 is at most (n - 1) / 40 and AP_R11 at most ceil(n / 4) / 11,
 however good the detections: on sets with fewer than 41 objects of a class the numbers say little.
 """
@@ -135,7 +143,7 @@ def kitti_ap(
     Returns:
         dict[str, float]: ``CLASS/SPACE/STATISTIC/DIFFICULTY`` with SPACE ``2d``, ``bev`` or ``3d`` and STATISTIC
         ``AP_R40``, ``AP_R11``, and in 2d also ``AOS_R40`` and ``AOS_R11``, from 0 to 1, or NaN where no object
-        counts; CLASS ``mean`` is the mean over the classes with objects. ``CLASS/objects/DIFFICULTY`` is how many
+        counts, and in 2d where no object has a box in the image; CLASS ``mean`` is the mean over the classes with objects. ``CLASS/objects/DIFFICULTY`` is how many
         objects count.
 
     Raises:
@@ -205,7 +213,9 @@ class _Frames:
         self.truth_frame = np.repeat(frames, [len(truth.name) for truth in truths])
         self.found_frame = np.repeat(frames, [len(found.name) for found in detections])
         self.truth_type, self.found_type = (np.char.lower(boxes.name) for boxes in (self.truth, self.found))
-        self.truth_height_px = self.truth.box_px[:, 3] - self.truth.box_px[:, 1]
+        sides_px = self.truth.box_px[:, 2:] - self.truth.box_px[:, :2]
+        self.has_boxes_px = bool((sides_px[self.truth_type != 'dontcare'] > 0).all(1).any())
+        self.truth_height_px = sides_px[:, 1] if self.has_boxes_px else np.full(len(sides_px), math.inf)
         self.found_height_px = np.abs(self.found.box_px[:, 3] - self.found.box_px[:, 1])
 
         regions = np.flatnonzero(self.truth_type == 'dontcare')
@@ -248,7 +258,7 @@ class _Frames:
             least (float): A pair must overlap more.
         """
         statistics = ('AP', 'AOS') if space == '2d' else ('AP',)
-        if not counts.any():
+        if not counts.any() or (space == '2d' and not self.has_boxes_px):
             return {statistic: np.full(RECALL_POSITIONS, math.nan) for statistic in statistics}
         small = self.found_height_px < limits.min_height_px
         valid = (self.found_type == name.lower()) & ~small

@@ -52,8 +52,8 @@ def points_in_boxes_part(points: Tensor, boxes: Tensor) -> Tensor:
 def points_in_boxes_mask(points: Tensor, boxes: Tensor) -> Tensor:
     """(B, M, 3) and (B, T, 7) to (B, T, M) bool by the kernel's comparisons, without a gradient.
 
-    A point without a height (NaN) is inside if its x and y are: the kernel only turns away what is above or
-    below.
+    A point that is NaN is in no box. The kernel lets one without a height in, for it only turns away what is above or
+    below; no loader lets such a point through.
     """
     x, y, z = points.detach().transpose(1, 2).contiguous()[:, :, None].unbind(1)  # (B, 1, M) each
     centre_x, centre_y, bottom, length, width, height, yaw = boxes.detach()[..., None].unbind(2)  # (B, T, 1)
@@ -61,7 +61,7 @@ def points_in_boxes_mask(points: Tensor, boxes: Tensor) -> Tensor:
     shift_x, shift_y = x - centre_x, y - centre_y
     inside = (shift_x * cos + shift_y * sin).abs() < length / 2
     inside &= (shift_y * cos - shift_x * sin).abs() < width / 2
-    return inside & ~((z - (bottom + height / 2)).abs() > height / 2)
+    return inside & ((z - (bottom + height / 2)).abs() <= height / 2)
 
 
 def roi_point_pool3d(
