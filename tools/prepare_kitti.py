@@ -16,8 +16,8 @@ refused otherwise. Then come, below DIR (default: ROOT),
   kitti_gt_database/FRAME_TYPE_NUMBER.bin               points of each object of the training split
   kitti_infos_{train,val,trainval,test}.pkl, kitti_dbinfos_train.pkl
 
-with the five .pkl files last and together. Last it says what it saw, and warns of what is unlikely. A run that was killed is simply started again. If DIR is not ROOT, it gets
-links to ROOT's folders, so that it serves as a root itself. Few-label runs need no files of their own: give a frame
+with the five .pkl files last and together. It ends with what it saw, and warns of what is unlikely. A run that was
+killed is simply started again. If DIR is not ROOT, it gets links to ROOT's folders, so that it serves as a root itself. Few-label runs need no files of their own: give a frame
 list to the dataset (configs/splits/kitti).
 """
 
@@ -101,7 +101,10 @@ def look_at_frames(root: Path, splits: Mapping[str, Sequence[str]], drop_nan: bo
             facts.append(seen)
         else:
             faults.update([seen])
-    refuse_faults(root, faults, len(frames), '--drop-nan leaves out rows that are NaN or infinite')
+    hint = 'If they are as they came, correct them'
+    if any('NaN' in fault for fault in faults.values()):
+        hint += '; --drop-nan leaves out rows that are NaN or infinite'
+    refuse_faults(root, faults, len(frames), hint)
     return facts
 
 

@@ -12,7 +12,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -22,6 +24,7 @@ from cleverdistiller.errors import DiskFullError, InputError, listed
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_ROOM_BYTES = 2**16  # free on a disk that is full
 BROKEN_IMAGE = (OSError, SyntaxError)  # what PIL raises; SyntaxError for some PNGs
+_EIGHT_BITS = ('1', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX', 'CMYK', 'YCbCr', 'HSV')
 
 
 @contextmanager
@@ -66,6 +69,38 @@ def visible_paths(folder: str | Path, pattern: str = '*') -> list[Path]:
     folder = Path(folder)
     matches = folder.glob(pattern)
     return sorted(path for path in matches if not any(part[0] == '.' for part in path.relative_to(folder).parts))
+
+
+def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
+    """Bring an opened image to 8-bit RGB; 16-bit greys are scaled by their own range, 0 to 65535.
+
+    PIL's ``convert`` alone makes all of them white that are above 255, and floats black.
+
+    Args:
+        image (PIL.Image.Image): Any.
+        path (str | Path): Where it is from, for the message.
+
+    Returns:
+        PIL.Image.Image: Of mode ``RGB``.
+
+    Raises:
+        InputError: If its pixels are 32-bit integers or floats, whose range nothing tells.
+    """
+    if has_sixteen_bits(image):
+        greys = np.asarray(image).astype(np.float32)
+        image = Image.fromarray((greys * (255 / 65535)).round().astype(np.uint8))
+    elif image.mode not in _EIGHT_BITS:
+        raise InputError(
+            f'{path} with pixels of mode {image.mode} (32-bit integers or floats)',
+            'an image of 8 or 16 bit integers, whose range is known',
+            'scale it to 0..255 and save it as 8 bit, or to 0..65535 as 16 bit',
+        )
+    return image.convert('RGB')
+
+
+def has_sixteen_bits(image: Image.Image) -> bool:
+    """Whether an image is of 16-bit greys. PIL's mode for those of PNG and PGM is that of 32-bit integers."""
+    return image.mode.startswith('I;16') or (image.mode == 'I' and image.format in ('PNG', 'PPM'))
 
 
 def full_disk(error: BaseException, folder: Path) -> int | None:

@@ -38,12 +38,12 @@ def points_fault(points: np.ndarray) -> str | None:
     return None
 
 
-def points_doubts(points: np.ndarray, intensity_scale: float) -> dict[str, str]:
+def points_doubts(points: np.ndarray, intensity_scale: float | None) -> dict[str, str]:
     """Say what of a scan's values is unlikely; the scan is otherwise sound (:func:`points_fault`).
 
     Args:
         points (np.ndarray): (N, 4 or more) x, y, z in metres and intensity, as stored; N at least 1.
-        intensity_scale (float): Factor that brings stored intensities to 0..1.
+        intensity_scale (float | None): Factor that brings stored intensities to 0..1; None if no factor does.
 
     Returns:
         dict[str, str]: Kind of doubt to the doubt.
@@ -53,12 +53,13 @@ def points_doubts(points: np.ndarray, intensity_scale: float) -> dict[str, str]:
     doubts = {}
     if (farthest := float(max(high[:3].max(), -low[:3].min()))) > UNLIKELY_DISTANCE_M:
         doubts['distance'] = f'a coordinate of {farthest:g} m: metres are expected, not millimetres'
-    brightest = float(high[3]) * intensity_scale
-    bound = f'{1 / intensity_scale:g}, the largest with intensity_scale={intensity_scale:g}'
-    if brightest > 1.001:
-        doubts['bright'] = f'intensities up to {high[3]:g} instead of {bound}'
-    elif 0 < brightest < 0.01 and len(points) >= FEW_POINTS:
-        doubts['dark'] = f'intensities up to {high[3]:g} only, of {bound}'
+    if intensity_scale:
+        brightest = float(high[3]) * intensity_scale
+        bound = f'{1 / intensity_scale:g}, the largest with intensity_scale={intensity_scale:g}'
+        if brightest > 1.001:
+            doubts['bright'] = f'intensities up to {high[3]:g} instead of {bound}'
+        elif 0 < brightest < 0.01 and len(points) >= FEW_POINTS:
+            doubts['dark'] = f'intensities up to {high[3]:g} only, of {bound}'
     if low[3] < 0:
         doubts['negative'] = f'the intensity {low[3]:g}, which is negative'
     return doubts

@@ -43,6 +43,13 @@ class LabelSet:
         return max(chain(self.ignored, *self.raw_ids.values()))
 
     @cached_property
+    def documented(self) -> np.ndarray:
+        """(65536,) bool: the ids that the dataset documents."""
+        known = np.zeros(_EVERY_ID, bool)
+        known[list(chain(self.ignored, *self.raw_ids.values()))] = True
+        return known
+
+    @cached_property
     def table(self) -> np.ndarray:
         """(65536,) int64: class of every raw id, ``ignore_index`` for those of no class."""
         table = np.full(_EVERY_ID, self.ignore_index, np.int64)
@@ -58,6 +65,44 @@ class LabelSet:
     def ids_of(self, rows: np.ndarray) -> np.ndarray:
         """(N,) raw ids in the rows of a label file, without their instances."""
         return rows & (_EVERY_ID - 1) if rows.dtype.kind == 'u' and rows.dtype.itemsize > 2 else rows
+
+    def rows_fault(self, rows: np.ndarray) -> str | None:
+        """Say what of a label file's rows cannot be.
+
+        Args:
+            rows (np.ndarray): (N,) as stored, of ``dtype``.
+
+        Returns:
+            str | None: What is wrong, or None.
+        """
+        ids = self.ids_of(rows)
+        if len(ids) and not 0 <= ids.min() <= ids.max() <= self.max_raw_id:
+            wrong = ids[(ids < 0) | (ids > self.max_raw_id)]
+            return f'the label id {wrong[0]} ({len(wrong)} of {len(ids)} points out of range)'
+        # 40 as a float or as a big-endian integer: an instance of no class. All of a file's points are no instances.
+        if ids is not rows and len(ids) and not ids.any() and rows.any():
+            return f'instances of no class alone (0x{rows.max():08x}), as of floats or of big-endian integers'
+        return None
+
+    def rows_doubts(self, ids: np.ndarray) -> dict[str, str]:
+        """Say what of raw ids is unlikely; they are otherwise sound (:meth:`rows_fault`).
+
+        Args:
+            ids (np.ndarray): (N,) raw ids.
+
+        Returns:
+            dict[str, str]: Kind of doubt to the doubt.
+        """
+        doubts = {}
+        if not (known := self.documented[ids]).all():
+            strange = ids[~known]
+            doubts['unknown'] = f'the label id {strange[0]} ({len(strange)} of {len(ids)} points), which is ignored'
+        classes = len(self.raw_ids)
+        if max(self.first_raw_ids) > classes >= ids.max(initial=0) > 0:
+            doubts['training'] = (
+                f'no label id above {ids.max()}, as of training ids 0 to {classes}; raw ids go up to {self.max_raw_id}'
+            )
+        return doubts
 
     def decode(self, raw: np.ndarray, unlabelled: int | None = None) -> np.ndarray:
         """Classes of raw ids.

@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import BROKEN_IMAGE, replace_when_complete
+from cleverdistiller.fileio import BROKEN_IMAGE, replace_when_complete, to_rgb
 from cleverdistiller.ops.superpixels import MAX_SUPERPIXELS, slic_superpixels
 
 PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
@@ -185,7 +185,7 @@ def _size_hw(content: bytes, path: str) -> tuple[int, int]:
 def _decode(content: bytes, path: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content)) as image:
-            return np.asarray(image.convert('RGB'))
+            return np.asarray(to_rgb(image, path))
     except BROKEN_IMAGE as error:
         raise _unreadable(path, error) from error
 

@@ -4,7 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cleverdistiller.errors import InputError
 from cleverdistiller.structures import ScanInputs, VoxelGrid
+
+_MOST_STEPS = 2**31  # coordinates of cells are int32
+_MOST_CELLS = 2**63
 
 
 def gather_rows(table: Tensor, index: Tensor) -> Tensor:
@@ -41,6 +45,8 @@ def voxelize(
 ) -> VoxelGrid:
     """Put points on a Cartesian grid, one voxel set per cloud: cell = floor(xyz / size) - min of the cloud.
 
+    No points give no voxels.
+
     Args:
         points (Tensor): (N, 3 + c) float32, metres and further channels.
         cloud_index (Tensor): (N,) int64.
@@ -51,12 +57,21 @@ def voxelize(
 
     Returns:
         VoxelGrid: With ``coords`` in lexicographic order.
+
+    Raises:
+        InputError: If a point lies so far away that the cells between cannot be numbered in 64 bits, or is NaN. A GPU
+            says so by a failed assertion: for the host to ask, it would have to wait.
     """
-    cells = torch.floor(points[:, :3].double() / voxel_size_m).long()  # (N, 3)
+    if not len(points):
+        nothing = cloud_index.new_zeros(0)
+        return VoxelGrid(points, cloud_index.new_zeros(0, 4, dtype=torch.int32), nothing, nothing, batch_size)
+    steps = torch.floor(points[:, :3].double() / voxel_size_m)
+    cells = steps.long()  # (N, 3)
     lowest = cells.new_full((batch_size, 3), torch.iinfo(cells.dtype).max)
     lowest.scatter_reduce_(0, cloud_index[:, None].expand_as(cells), cells, 'amin')
     cells -= lowest[cloud_index]
     extent = cells.amax(0) + 1  # no number of Python: the host would wait for a GPU
+    _refuse_overflow(steps, extent, batch_size, voxel_size_m)
     key = ((cloud_index * extent[0] + cells[:, 0]) * extent[1] + cells[:, 1]) * extent[2] + cells[:, 2]
     unique_key, point_to_voxel = torch.unique(key, return_inverse=True)  # (M,), (N,)
 
@@ -73,6 +88,19 @@ def voxelize(
 
     coords = torch.cat([cloud_index[representative, None], cells[representative]], 1).int()
     return VoxelGrid(points[representative], coords, point_to_voxel, representative, batch_size)
+
+
+def _refuse_overflow(steps: Tensor, extent: Tensor, batch_size: int, voxel_size_m: float) -> None:
+    # One far point would move all others into a few cells. NaN is below nothing.
+    fits = (steps.abs().amax() < _MOST_STEPS) & (extent.double().prod() * batch_size < _MOST_CELLS)
+    if fits.device.type != 'cpu':
+        torch._assert_async(fits)
+    elif not fits:
+        raise InputError(
+            f'a point {steps.abs().amax() * voxel_size_m:g} m away, at voxel_size_m={voxel_size_m:g}',
+            f'clouds of less than 2^63 cells, with a batch of {batch_size}',
+            'leave far points out (PointsRangeFilter), or correct the coordinates: metres from the sensor are expected',
+        )
 
 
 def parent_rows(coords: Tensor, parent_coords: Tensor) -> Tensor:

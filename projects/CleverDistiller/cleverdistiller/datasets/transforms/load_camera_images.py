@@ -4,12 +4,14 @@ from mmdet3d.registry import TRANSFORMS
 from PIL import Image
 
 from cleverdistiller.datasets.transforms._cameras import camera_keys, draw_cameras
+from cleverdistiller.datasets.transforms._doubts import Doubts
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import BROKEN_IMAGE
+from cleverdistiller.fileio import BROKEN_IMAGE, to_rgb
 from cleverdistiller.structures import rows_and_columns
 
 # Change it with the pixels: a cache of teacher features that was made from others is then refused.
 HOW = 'Pillow, reduced JPEG decoding, antialiased bilinear'
+DARK, BRIGHT = 16, 239  # all pixels below or above: nothing is to be seen
 
 
 @TRANSFORMS.register_module()
@@ -17,7 +19,8 @@ class LoadCameraImages(BaseTransform):
     """Load the cameras at the teacher's input size, decoding JPEGs at reduced size.
 
     libjpeg scales by 1/2, 1/4 or 1/8 while decoding, here to the smallest size that is not below the
-    wanted one; then an anti-aliased bilinear resize. The aspect ratio is not kept.
+    wanted one; then an anti-aliased bilinear resize. The aspect ratio is not kept. Greys of 16 bits are scaled from
+    0..65535; an image that is black or white all over is said once.
 
     Required Keys:
 
@@ -39,7 +42,8 @@ class LoadCameraImages(BaseTransform):
         hflip_prob (float): Probability of mirroring each image (SLidR, SuperFlow: 0.5; ScaLR: 0).
 
     Raises:
-        InputError: If the size is not two numbers, or an image is missing or cannot be decoded.
+        InputError: If the size is not two numbers, or an image is missing, cannot be decoded, or has pixels of 32-bit
+            integers or floats.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class LoadCameraImages(BaseTransform):
         self.size_hw = rows_and_columns(size_hw, 'size_hw')
         self.num_cams = num_cams
         self.hflip_prob = hflip_prob
+        self._doubts = Doubts()
 
     def transform(self, results: dict) -> dict:
         records = results['images']
@@ -68,13 +73,17 @@ class LoadCameraImages(BaseTransform):
             with Image.open(path) as image:
                 native_size_hw = (image.height, image.width)
                 image.draft('RGB', (cols, rows))
-                pixels = np.asarray(image.convert('RGB').resize((cols, rows), Image.Resampling.BILINEAR))
+                pixels = np.asarray(to_rgb(image, path).resize((cols, rows), Image.Resampling.BILINEAR))
         except BROKEN_IMAGE as error:
             raise InputError(
                 f'{path}, which cannot be decoded ({error})',
                 'a whole JPEG or PNG image',
                 'download or copy it again, and run tools/prepare_nuscenes.py to check all files',
             ) from error
+        low, high = int(pixels.min()), int(pixels.max())
+        if high < DARK or low > BRIGHT:
+            what = 'black: values of 12 bits in 16 are to be scaled to 0..65535' if high < DARK else 'white'
+            self._doubts.tell(path, dict(plain=f'pixels of {low} to {high} out of 0..255, which is all {what}'))
         return pixels, native_size_hw
 
     def __repr__(self) -> str:

@@ -2,12 +2,16 @@ import numpy as np
 from mmdet3d.datasets.transforms import LoadPointsFromFile
 from mmdet3d.registry import TRANSFORMS
 
+from cleverdistiller.datasets.file_checks import points_doubts, points_fault
+from cleverdistiller.datasets.transforms._doubts import Doubts
 from cleverdistiller.errors import InputError
 
 
 @TRANSFORMS.register_module()
 class LoadLiDARSweep(LoadPointsFromFile):
     """mmdet3d's point loader that names a bad file, and brings the intensity to 0..1.
+
+    What is unlikely (a point beyond 1 km, intensities beyond the scale or far below) is said once.
 
     Required Keys:
 
@@ -23,12 +27,14 @@ class LoadLiDARSweep(LoadPointsFromFile):
         **kwargs: For mmdet3d's ``LoadPointsFromFile``, such as ``backend_args``.
 
     Raises:
-        InputError: If the file is missing, truncated, without points, or has a NaN or infinite value.
+        InputError: If the file is missing, truncated, without points, or has values that no sensor gives: NaN or
+            infinite ones, a coordinate beyond 100 km, an intensity below -1 (as a wrong ``load_dim`` makes them).
     """
 
     def __init__(self, load_dim: int = 5, intensity_scale: float = 1 / 255, **kwargs) -> None:
         super().__init__(coord_type='LIDAR', load_dim=load_dim, use_dim=4, **kwargs)
         self.intensity_scale = intensity_scale
+        self._doubts = Doubts()
 
     def _load_points(self, pts_filename: str) -> np.ndarray:
         expected = f'float32 rows of {self.load_dim}'
@@ -43,13 +49,16 @@ class LoadLiDARSweep(LoadPointsFromFile):
             raise InputError(
                 f'{pts_filename} with {points.size} floats', expected, again + '; if it is whole, set load_dim'
             )
-        bad_rows = ~np.isfinite(points.reshape(-1, self.load_dim)[:, :4]).all(1)
-        if bad_rows.any():
+        rows = points.reshape(-1, self.load_dim)
+        if fault := points_fault(rows):
             raise InputError(
-                f'{pts_filename} with {bad_rows.sum()} points that are NaN or infinite',
-                'finite x, y, z and intensity',
-                again,
+                f'{pts_filename} with {fault}',
+                f'{expected}: x, y, z of a sensor in metres, then intensity, all finite',
+                again + '; if it is as it came, set load_dim to its columns or correct its values',
             )
+        # mmdet3d's norm_intensity takes the tanh afterwards, which has no scale.
+        scale = None if self.norm_intensity else self.intensity_scale
+        self._doubts.tell(pts_filename, points_doubts(rows, scale))
         return points
 
     def transform(self, results: dict) -> dict:

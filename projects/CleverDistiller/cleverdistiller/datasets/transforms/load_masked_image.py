@@ -6,7 +6,7 @@ from mmdet3d.structures import Det3DDataSample, PointData
 from PIL import Image
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import BROKEN_IMAGE
+from cleverdistiller.fileio import BROKEN_IMAGE, has_sixteen_bits, to_rgb
 from cleverdistiller.structures import rows_and_columns
 
 
@@ -34,8 +34,8 @@ class LoadMaskedImage(BaseTransform):
         hflip_prob (float): Probability of mirroring.
 
     Raises:
-        InputError: If the size is no multiple of the patch's, a file cannot be decoded, the two differ in shape, or a
-            class is unknown.
+        InputError: If the size is no multiple of the patch's, a file cannot be decoded, the two differ in shape, a
+            class is unknown, or pixels are of another kind than :func:`to_rgb` takes, of the mask than integers.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class LoadMaskedImage(BaseTransform):
                         'make the set again',
                     )
                 image.draft('RGB', self.size_hw[::-1])
-                pixels = self._resized(image.convert('RGB'), part, Image.Resampling.BILINEAR)
-                ids = self._resized(mask, part, Image.Resampling.NEAREST)
+                pixels = self._resized(to_rgb(image, results['img_path']), part, Image.Resampling.BILINEAR)
+                ids = self._resized(_one_band(mask, results['mask_path']), part, Image.Resampling.NEAREST)
         except BROKEN_IMAGE as error:
             raise InputError(
                 f'{results["img_path"]} or its mask, which cannot be decoded ({error})',
@@ -95,6 +95,18 @@ class LoadMaskedImage(BaseTransform):
             f'{type(self).__name__}(size_hw={self.size_hw}, patch_px={self.patch_px}, min_crop={self.min_crop}, '
             f'hflip_prob={self.hflip_prob})'
         )
+
+
+def _one_band(mask: Image.Image, path: str) -> Image.Image:
+    if has_sixteen_bits(mask):
+        return mask.convert('I')
+    if mask.mode not in ('1', 'L', 'P'):
+        raise InputError(
+            f'{path} with pixels of mode {mask.mode}',
+            'one integer of 8 or 16 bits a pixel, the id of its class',
+            'save the ids themselves, not colours or floats',
+        )
+    return mask
 
 
 def patch_shares(ids: np.ndarray, patch_px: int, num_classes: int) -> np.ndarray:

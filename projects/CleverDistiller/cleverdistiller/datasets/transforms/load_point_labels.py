@@ -5,6 +5,7 @@ from mmcv.transforms import BaseTransform
 from mmdet3d.registry import TRANSFORMS
 
 from cleverdistiller.datasets.label_set import LabelSet
+from cleverdistiller.datasets.transforms._doubts import Doubts
 from cleverdistiller.errors import InputError
 
 
@@ -12,7 +13,8 @@ from cleverdistiller.errors import InputError
 class LoadPointLabels(BaseTransform):
     """Read a label file, check it against its cloud, and turn raw ids into classes.
 
-    The dataset's :class:`LabelSet` says how the file is laid out and what the ids mean.
+    The dataset's :class:`LabelSet` says how the file is laid out and what the ids mean. What is unlikely (ids that the
+    dataset does not document, training ids in the place of raw ones) is said once.
 
     Required Keys:
 
@@ -30,9 +32,12 @@ class LoadPointLabels(BaseTransform):
     - pts_semantic_mask (np.ndarray): (N,) int64, class, or ``label_set.ignore_index``
 
     Raises:
-        InputError: If the file is missing, has another number of rows than the cloud, or an id that the dataset does
-            not know.
+        InputError: If the file is missing, has another number of rows than the cloud, an id out of the dataset's
+            range, or rows of another type.
     """
+
+    def __init__(self) -> None:
+        self._doubts = Doubts()
 
     def transform(self, results: dict) -> dict:
         path, labels = results.get('pts_semantic_mask_path'), results['label_set']
@@ -57,14 +62,15 @@ class LoadPointLabels(BaseTransform):
                 f'{points} labels of {row} bytes, one for each point of its scan',
                 'scan and labels are of different frames, or a file is truncated: unpack both again',
             )
-        ids = labels.ids_of(np.fromfile(path, labels.dtype))
-        if len(ids) and not 0 <= ids.min() <= ids.max() <= labels.max_raw_id:
-            wrong = ids[(ids < 0) | (ids > labels.max_raw_id)]
+        rows = np.fromfile(path, labels.dtype)
+        if fault := labels.rows_fault(rows):
             raise InputError(
-                f'{path} with the label id {wrong[0]} ({len(wrong)} of {points} points out of range)',
-                f'ids from 0 to {labels.max_raw_id}',
-                'the labels are of another dataset, or the file is damaged: unpack it again',
+                f'{path} with {fault}',
+                f'{np.dtype(labels.dtype).name} ids from 0 to {labels.max_raw_id}',
+                'the labels are of another dataset or type, or the file is damaged: convert it, or unpack it again',
             )
+        ids = labels.ids_of(rows)
+        self._doubts.tell(path, labels.rows_doubts(ids))
         return ids
 
     def __repr__(self) -> str:

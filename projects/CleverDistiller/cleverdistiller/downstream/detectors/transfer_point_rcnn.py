@@ -1,11 +1,13 @@
 import torch
 from mmdet3d.models import PointRCNN
 from mmdet3d.registry import MODELS
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from cleverdistiller.compat import make_point_ops_run_on_cpu
 from cleverdistiller.downstream.detectors.student_point_backbone import StudentPointBackbone
 from cleverdistiller.errors import InputError
+from cleverdistiller.models.frame_names import too_few_voxels_named
 
 
 @MODELS.register_module()
@@ -32,6 +34,35 @@ class TransferPointRCNN(PointRCNN):
                 'a StudentPointBackbone, the only one that takes clouds of unequal size',
                 'leave model.num_points out and sample the points in the pipeline (DetectionPointSample)',
             )
+
+    def loss(self, batch_inputs_dict: dict, batch_data_samples: list, **kwargs) -> dict[str, Tensor]:
+        """See mmdet3d's ``PointRCNN``; a batch that is a single voxel is refused with its frames' names."""
+        with too_few_voxels_named(batch_data_samples):
+            return super().loss(batch_inputs_dict, batch_data_samples, **kwargs)
+
+    def predict(self, batch_inputs_dict: dict, batch_data_samples: list, **kwargs) -> list:
+        """See mmdet3d's ``PointRCNN``; a cloud without points has no detections.
+
+        Args:
+            batch_inputs_dict (dict): ``points``, a list of (N, 3 + c) float32.
+            batch_data_samples (list[Det3DDataSample]): One a cloud.
+
+        Returns:
+            list[Det3DDataSample]: The same, with ``pred_instances_3d``.
+        """
+        clouds = batch_inputs_dict['points']
+        seen = [row for row, cloud in enumerate(clouds) if len(cloud)]
+        if seen:
+            inputs = dict(batch_inputs_dict, points=[clouds[row] for row in seen])
+            super().predict(inputs, [batch_data_samples[row] for row in seen], **kwargs)
+        for sample, cloud in zip(batch_data_samples, clouds):
+            if not len(cloud):
+                nothing = cloud.new_zeros(0)
+                found = InstanceData(
+                    bboxes_3d=sample.box_type_3d(cloud.new_zeros(0, 7)), scores_3d=nothing, labels_3d=nothing.long()
+                )
+                self.add_pred_to_datasample([sample], [found])
+        return batch_data_samples
 
     def extract_feat(self, batch_inputs_dict: dict) -> dict[str, Tensor]:
         """Features of the points that the heads see.

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cleverdistiller.downstream.student_weights import REQUIRED, StudentOptions, transfer_student
 from cleverdistiller.errors import InputError
+from cleverdistiller.models.frame_names import too_few_voxels_named
 from cleverdistiller.ops.voxelize import devoxelize
 from cleverdistiller.structures import SegmentationInputs
 
@@ -104,12 +105,13 @@ class StudentSegmentor(Base3DSegmentor):
 
         Args:
             inputs (SegmentationInputs): With labels.
-            data_samples (list): Not used.
+            data_samples (list[Det3DDataSample]): Their frames' names, for errors.
 
         Returns:
             dict[str, Tensor]: ``loss_NAME`` of each criterion, and ``labelled_voxels``.
         """
-        logits = self.encode_decode(inputs)  # (M, K)
+        with too_few_voxels_named(data_samples):
+            logits = self.encode_decode(inputs)  # (M, K)
         labels = inputs.labels[inputs.voxels.representative]  # (M,)
         labelled = (labels < self.num_classes).nonzero()[:, 0]  # rows, not a mask: the host waits for a GPU once
         if not len(labelled):  # a scribbled scan whose scribbles fell to other points: a mean over nothing would be NaN

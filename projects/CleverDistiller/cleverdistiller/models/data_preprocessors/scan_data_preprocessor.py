@@ -5,6 +5,8 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from cleverdistiller.errors import InputError
+from cleverdistiller.models.frame_names import frame_names
 from cleverdistiller.ops.voxelize import voxelize
 from cleverdistiller.structures import ScanInputs
 
@@ -35,7 +37,17 @@ class ScanDataPreprocessor(BaseDataPreprocessor):
 
         Returns:
             dict: ``inputs`` (a ScanInputs) and ``data_samples``.
+
+        Raises:
+            InputError: If a scan to train on has no points; one to predict for gets no labels.
         """
+        if training and (empty := [row for row, scan in enumerate(data['inputs']['points']) if not len(scan)]):
+            names = frame_names(data['data_samples'])
+            raise InputError(
+                f'{len(empty)} scans without points to train on, such as {names[empty[0]]}',
+                'at least one point',
+                'leave the frame out, or widen what the pipeline keeps',
+            )
         # mmengine calls this inside autocast; coordinates must not become half precision.
         with torch.autocast(self.device.type, enabled=False):
             return dict(inputs=self.collate(data, training), data_samples=data['data_samples'])

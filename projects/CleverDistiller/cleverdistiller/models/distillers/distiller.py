@@ -5,6 +5,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from cleverdistiller.errors import InputError
+from cleverdistiller.models.frame_names import too_few_voxels_named
 from cleverdistiller.models.teachers import TeacherHolder
 from cleverdistiller.ops.pixel_sampling import sample_pixel_features
 from cleverdistiller.ops.voxelize import devoxelize, gather_rows
@@ -46,7 +47,8 @@ class Distiller(TeacherHolder, BaseModel, metaclass=ABCMeta):
     def forward(self, inputs: DistillationInputs, data_samples: list, mode: str = 'tensor'):
         """mmengine's entry: ``loss`` trains, ``predict`` and ``tensor`` give student features."""
         if mode == 'loss':
-            return self.loss(inputs, data_samples)
+            with too_few_voxels_named(data_samples):
+                return self.loss(inputs, data_samples)
         features = self.student(inputs.voxels)
         return self.split_by_scan(features, inputs) if mode == 'predict' else features
 

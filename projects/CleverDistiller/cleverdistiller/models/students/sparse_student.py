@@ -82,8 +82,17 @@ class SparseStudent(BaseModule, metaclass=ABCMeta):
             voxels (VoxelGrid): M voxels.
 
         Returns:
-            Tensor: (M, C).
+            Tensor: (M, C); without rows if there are no voxels.
+
+        Raises:
+            InputError: If there are no voxels to train on.
         """
+        if not len(voxels):
+            if self.training:
+                raise InputError(
+                    'a training batch without points', 'at least one', 'leave such scans out (data_preprocessor)'
+                )
+            return voxels.features.new_zeros(0, self.out_channels)
         return self.forward_taps(voxels, ('last',))['last']
 
     def forward_taps(self, voxels: VoxelGrid, taps: Collection[str]) -> dict[str, Tensor]:

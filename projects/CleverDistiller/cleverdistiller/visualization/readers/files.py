@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import visible_paths
+from cleverdistiller.fileio import to_rgb, visible_paths
 
 Frame = TypeVar('Frame')
 
@@ -49,10 +49,10 @@ def read_picture(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB.
 
     Raises:
-        InputError: If it is missing or no picture.
+        InputError: If it is missing, no picture, or of 32-bit pixels.
     """
     try:
-        return np.array(Image.open(existing(path)).convert('RGB'))
+        return np.array(to_rgb(Image.open(existing(path)), path))
     except (UnidentifiedImageError, OSError) as error:
         raise InputError(f'{path} ({error})', 'a whole picture', 'it is damaged: unpack it again') from error
 
