@@ -1,6 +1,9 @@
+import math
+
+import numpy as np
 import pytest
 
-from cleverdistiller.datasets.file_checks import find_faults, refuse_faults, size_fault
+from cleverdistiller.datasets.file_checks import find_faults, points_doubts, points_fault, refuse_faults, size_fault
 from cleverdistiller.errors import InputError
 
 
@@ -31,3 +34,31 @@ def test_faults_are_counted_and_five_are_named_in_order(tmp_path):
         '6.bin',
     ]
     refuse_faults(tmp_path, {}, len(names))
+
+
+def slow_kinds(points, scale) -> tuple[bool, set[str]]:
+    """Whether a scan is impossible, and what of it is unlikely, value by value."""
+    doubts, brightest = set(), 0.0
+    for *xyz, intensity in points.tolist():
+        if not all(map(math.isfinite, (*xyz, intensity))) or max(map(abs, xyz)) > 100_000 or intensity < -1:
+            return True, set()
+        doubts |= {'distance'} if max(map(abs, xyz)) > 1000 else set()
+        doubts |= {'negative'} if intensity < 0 else set()
+        brightest = max(brightest, intensity * scale)
+    doubts |= {'bright'} if brightest > 1.001 else set()
+    doubts |= {'dark'} if len(points) >= 1000 and 0 < brightest < 0.01 else set()
+    return False, doubts
+
+
+@pytest.mark.parametrize('seed', range(40))
+def test_values_equal_a_loop(seed):
+    rng = np.random.default_rng(seed)
+    size = 10.0 ** rng.integers(0, 7)
+    points = rng.uniform(-size, size, (int(rng.choice([1, 50, 1200])), 4)).astype(np.float32)
+    points[:, 3] = rng.uniform(rng.choice([0, 0, -0.5, -2]), 10.0 ** rng.integers(-3, 3), len(points))
+    if rng.random() < 0.2:
+        points[rng.integers(len(points)), rng.integers(4)] = rng.choice([np.nan, np.inf])
+    impossible, doubts = slow_kinds(points, 0.5)
+    assert (points_fault(points) is not None) == impossible
+    if not impossible:
+        assert points_doubts(points, 0.5).keys() == doubts

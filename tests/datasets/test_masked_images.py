@@ -112,3 +112,24 @@ def test_a_damaged_set_is_named(root, what, message):
 def test_bad_options_are_named(root, changes, message):
     with pytest.raises(InputError, match=message):
         build(root, **changes)
+
+
+@pytest.mark.parametrize('mode', ['I;16', 'P'])
+def test_masks_of_any_integers_are_read(root, mode):
+    expected = build(root)[0]['data_samples'].gt_pts_seg.patch_share
+    for path in (root / 'masks').iterdir():
+        ids = np.array(Image.open(path))
+        mask = Image.fromarray(ids.astype(np.uint16)) if mode == 'I;16' else Image.fromarray(ids, 'P')
+        if mode == 'P':
+            mask.putpalette([0] * 768)
+        mask.save(path)
+    assert torch.equal(build(root)[0]['data_samples'].gt_pts_seg.patch_share, expected)
+
+
+@pytest.mark.parametrize('folder, mode', [('masks', 'RGB'), ('masks', 'F'), ('images', 'F'), ('images', 'I')])
+def test_colours_and_floats_are_refused_by_file(root, folder, mode):
+    for path in (root / folder).iterdir():
+        image = Image.open(path).convert('L').convert(mode)
+        image.save(path, format='PNG' if mode == 'RGB' else 'TIFF')
+    with pytest.raises(InputError, match=rf'{folder}/.* with pixels of mode {mode}(.|\n)*remedy'):
+        build(root)[0]

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from cleverdistiller.errors import InputError
 from cleverdistiller.models.students import MinkUNetStudent
 from cleverdistiller.ops.state_dict_hash import state_dict_hash
+from cleverdistiller.ops.voxelize import voxelize
 from conftest import REPO
 
 pytestmark = pytest.mark.needs_sparse_conv
@@ -185,3 +186,40 @@ def test_missing_or_misshapen_backbone_keys_stop_the_run_by_name(tmp_path):
     with pytest.raises(InputError) as refused:
         small_segmentor(student_weights=str(tmp_path / 'student.pth')).init_weights()
     assert missing in str(refused.value) and misshapen in str(refused.value)
+
+
+@pytest.mark.parametrize('empty', [(0,), (1,), (0, 1)])
+def test_a_scan_without_points_gets_no_labels_and_the_others_their_own(empty):
+    model = small_segmentor().eval()
+    frames = [scan(0), scan(1)]
+    expected = [found.pred_pts_seg.pts_semantic_mask for found in model.test_step(pseudo_collate(frames))]
+    for row in empty:
+        frames[row]['inputs']['points'] = frames[row]['inputs']['points'][:0]
+        expected[row] = expected[row][:0]
+    for found, wanted in zip(model.test_step(pseudo_collate(frames)), expected, strict=True):
+        assert torch.equal(found.pred_pts_seg.pts_semantic_mask, wanted)
+        assert found.pts_seg_logits.pts_seg_logits.shape == (K, len(wanted))
+
+
+def test_training_on_a_single_voxel_names_the_frames():
+    one = scan(3)
+    one['inputs']['points'][:, :3] *= 0.01
+    with pytest.raises(InputError, match=r'frames 3, whose points are a single voxel(.|\n)*remedy'):
+        step(small_segmentor(), pseudo_collate([one]))
+    step(small_segmentor(), pseudo_collate([one, scan(4)]))  # a batch in which another frame has more
+
+
+def test_other_errors_of_the_network_stay_what_they_are():
+    model = small_segmentor()
+    model.decode_head.forward = lambda features: (_ for _ in ()).throw(ValueError('something else'))
+    with pytest.raises(ValueError, match='^something else$'):
+        step(model, batch())
+
+
+def test_a_student_asked_to_train_on_nothing_says_so():
+    backbone = small_segmentor().backbone.train()
+    nothing = torch.zeros(0, 4)
+    grid = voxelize(nothing, torch.zeros(0, dtype=torch.int64), 1, 0.5, True)
+    with pytest.raises(InputError, match='a training batch without points'):
+        backbone(grid)
+    assert backbone.eval()(grid).shape == (0, backbone.out_channels)

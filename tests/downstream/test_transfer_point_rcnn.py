@@ -348,3 +348,31 @@ def tensors_left(changes: dict) -> int:
 def test_a_training_step_leaves_nothing_behind():
     assert tensors_left({}) <= 0
     assert tensors_left(stock_heads('rpn')) > 20
+
+
+# A frame without points in range
+
+
+@pytest.mark.needs_mmcv_ops
+@pytest.mark.parametrize('empty', [(0,), (0, 1)])
+def test_a_cloud_without_points_has_no_detections(empty):
+    model = small_point_rcnn(changes={'test_cfg.rcnn.score_thr': 0.0}).eval()
+    frames = [street(0), street(1)]
+    for row in empty:
+        frames[row]['inputs']['points'] = frames[row]['inputs']['points'][:0]
+    with torch.no_grad():
+        found = model.predict(**prepared(model, *frames, training=False))
+    assert [sample.frame_id for sample in found] == ['street0', 'street1']
+    for row, sample in enumerate(found):
+        boxes = sample.pred_instances_3d
+        assert isinstance(boxes.bboxes_3d, LiDARInstance3DBoxes) and boxes.labels_3d.dtype == torch.int64
+        assert len(boxes.bboxes_3d) == len(boxes.scores_3d) == len(boxes.labels_3d)
+        assert (len(boxes.scores_3d) == 0) == (row in empty)
+
+
+@pytest.mark.needs_mmcv_ops
+def test_a_batch_of_a_single_voxel_is_refused_with_its_frame():
+    model, frame = small_point_rcnn(), street(0)
+    frame['inputs']['points'][:, :3] = torch.tensor([10.0, 0, -1])
+    with pytest.raises(InputError, match='frames street0, whose points are a single voxel'):
+        losses(model, frame)

@@ -1,10 +1,16 @@
 import pytest
 import torch
 from mmdet3d.registry import DATASETS
+from mmdet3d.structures import Det3DDataSample
 from mmengine.dataset import pseudo_collate
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.models.data_preprocessors import DistillationDataPreprocessor, scan_data_preprocessor
+from cleverdistiller.models.data_preprocessors import (
+    DistillationDataPreprocessor,
+    ScanDataPreprocessor,
+    scan_data_preprocessor,
+)
+from cleverdistiller.models.frame_names import frame_names
 from cleverdistiller.ops.voxelize import voxelize
 from conftest import small_dataset
 
@@ -112,3 +118,19 @@ def test_sweeps_alone_are_enough_for_evaluation(scans):
 def test_an_unknown_choice_of_points_is_refused():
     with pytest.raises(InputError, match='representative or all'):
         DistillationDataPreprocessor(pair_points='some')
+
+
+def test_a_scan_without_points_is_named_in_training_and_empty_at_test_time():
+    clouds = [torch.rand(30, 4), torch.zeros(0, 4), torch.zeros(0, 4)]
+    names = [dict(frame_id='a'), dict(frame_id='b', token='c'), {}]
+    data = dict(inputs=dict(points=clouds), data_samples=[Det3DDataSample(metainfo=meta) for meta in names])
+    preprocessor = ScanDataPreprocessor(0.2)
+    with pytest.raises(InputError, match='2 scans without points to train on, such as b\n'):
+        preprocessor(data, True)
+    batch = preprocessor(data, False)['inputs']
+    assert batch.scan_sizes == (30, 0, 0) and batch.voxels.batch_size == 3
+
+
+def test_frames_are_named_by_what_is_known():
+    samples = [Det3DDataSample(metainfo=meta) for meta in (dict(token='c', lidar_path='d'), dict(lidar_path='d'), {})]
+    assert frame_names([*samples, None]) == ['c', 'd', 'number 2', 'number 3'] and frame_names(None) == []

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from cleverdistiller.errors import InputError
 from cleverdistiller.ops.voxelize import count_rows, gather_rows, voxelize
 
 
@@ -58,3 +59,28 @@ def test_counted_rows_equal_a_loop():
     index = torch.randint(4, (50,))
     assert count_rows(index, 6).tolist() == [sum(i == row for i in index.tolist()) for row in range(6)]
     assert count_rows(index[:0], 2).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    'far', [[3.4e38] * 3, [3.4e38, 0, 0], [-3.4e38, 0, 0], [1e9, 0, 0], [2e5, 2e5, 2e5], [torch.nan, 0, 0]]
+)
+def test_a_point_too_far_to_number_the_cells_is_refused(far):
+    points = torch.cat([torch.rand(400, 4) * 80, torch.tensor([[*far, 0.5]])])
+    with pytest.raises(InputError, match=r'a point .* m away, at voxel_size_m=0\.05'):
+        voxelize(points, torch.zeros(401, dtype=torch.int64), 1, 0.05, False)
+
+
+@pytest.mark.parametrize('far', [1e4, -1e5])
+def test_a_far_point_that_can_be_numbered_moves_no_other(far):
+    points = torch.rand(400, 4) * 80
+    with_far = torch.cat([points, torch.full((1, 4), far)])
+    index = torch.zeros(401, dtype=torch.int64)
+    alone, found = voxelize(points, index[1:], 1, 0.2, False), voxelize(with_far, index, 1, 0.2, False)
+    assert len(found) == len(alone) + 1 == len(slow_voxelize(with_far, index, 0.2))
+    lowest = found.coords[found.point_to_voxel[:400], 1:].amin(0)
+    assert torch.equal(found.coords[found.point_to_voxel[:400], 1:] - lowest, alone.coords[alone.point_to_voxel, 1:])
+
+
+def test_no_points_give_no_voxels():
+    grid = voxelize(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 2, 0.1, True)
+    assert len(grid) == 0 and grid.batch_size == 2 and grid.features.shape == (0, 4)

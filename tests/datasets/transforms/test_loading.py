@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cleverdistiller.datasets.transforms import LoadCameraImages, LoadLiDARSweep
+from cleverdistiller.datasets.transforms import LoadCameraImages, LoadLiDARSweep, LoadNextSweep, _doubts
 from cleverdistiller.errors import InputError
 from conftest import CAMERAS
 
@@ -90,3 +90,114 @@ def test_an_unreadable_image_is_named_with_a_remedy(tmp_path, frames_dir, damage
 def test_loaded_tensors_are_writable(frames_dir):
     points = LoadLiDARSweep()(sweep_info(frames_dir / '0.bin'))['points'].tensor
     points += torch.ones(4)  # augmentation works in place
+
+
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """What loaders warn of."""
+    lines = []
+    monkeypatch.setattr(_doubts, 'print_log', lambda line, level, **_: lines.append(line))
+    return lines
+
+
+def cloud(columns: int = 5, points: int = 2000) -> np.ndarray:
+    """Points all around, with the stored intensity 0 to 255."""
+    rng = np.random.default_rng(0)
+    xyz = rng.uniform((-60, -60, -3), (60, 60, 4), (points, 3))
+    return np.column_stack([xyz, rng.integers(0, 256, points), np.zeros((points, columns - 4))]).astype(np.float32)
+
+
+def with_one(column: int, value: float) -> np.ndarray:
+    points = cloud()
+    points[7, column] = value
+    return points
+
+
+@pytest.mark.parametrize(
+    'points, expected',
+    [
+        (with_one(0, 3.4e38), r'a coordinate of 3\.4e\+38 m'),
+        (with_one(2, -1e6), r'a coordinate of 1e\+06 m'),
+        (with_one(1, 5_400_000), r'a coordinate of 5\.4e\+06 m'),  # northing of a map
+        (with_one(3, -np.inf), '1 of 2000 points that are NaN or infinite'),
+        (with_one(3, -30), 'the intensity -30, as of columns'),
+        (cloud(columns=4), 'columns that are not x, y, z, intensity'),  # 5 divides 2000 * 4
+        (cloud(columns=6), 'columns that are not x, y, z, intensity'),
+        (cloud().astype('>f4'), '(coordinate|NaN|columns)'),
+        (cloud().astype(np.float64), '(coordinate|NaN|columns)'),
+    ],
+)
+@pytest.mark.parametrize('loader', [LoadLiDARSweep, LoadNextSweep])
+def test_values_that_no_sensor_gives_are_refused_by_file(tmp_path, said, loader, points, expected):
+    points.tofile(tmp_path / 'sweep.bin')
+    with pytest.raises(InputError, match=rf'sweep\.bin with .*{expected}(.|\n)*remedy(.|\n)*load_dim'):
+        loader()._load_points(str(tmp_path / 'sweep.bin'))
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    'change, scale, expected',
+    [
+        ((1000, 1000, 1000, 1, 1), 1 / 255, ['metres are expected, not millimetres']),
+        ((1, 1, 1, 257, 1), 1 / 255, ['intensities up to 65535 instead of 255']),
+        ((1, 1, 1, 1, 1), 1.0, ['intensities up to 255 instead of 1,']),
+        ((1, 1, 1, 1 / 255, 1), 1 / 255, ['intensities up to 1 only, of 255']),
+        ((1, 1, 1, -1 / 255, 1), 1.0, ['which is negative']),
+        ((40, 1, 1, 1, 1), 1.0, ['not millimetres', 'instead of 1,']),
+        ((1, 1, 1, 1, 1), 1 / 255, []),
+        ((1, 1, 1, 0, 1), 1 / 255, []),  # a sensor without intensity
+    ],
+)
+def test_unlikely_values_are_said_once_by_file(tmp_path, said, change, scale, expected):
+    loader = LoadLiDARSweep(intensity_scale=scale)
+    for name in ('a.bin', 'b.bin'):
+        (cloud() * np.float32(change)).tofile(tmp_path / name)
+        loader(sweep_info(tmp_path / name))
+    assert len(said) == len(expected) and all('a.bin' in line for line in said)
+    assert all(any(part in line for line in said) for part in expected)
+
+
+def test_waymo_s_intensity_has_no_scale_to_go_beyond(tmp_path, said):
+    (cloud() * np.float32([1, 1, 1, 100, 1])).tofile(tmp_path / 'a.bin')
+    found = LoadLiDARSweep(norm_intensity=True, intensity_scale=1.0)(sweep_info(tmp_path / 'a.bin'))
+    assert said == [] and found['points'].tensor[:, 3].max() <= 1
+
+
+def ramp(most: int) -> np.ndarray:
+    return np.tile(np.linspace(0, most, 320), (180, 1))
+
+
+@pytest.mark.parametrize('name', ['grey.png', 'grey.tif', 'grey.pgm'])
+def test_sixteen_bits_are_scaled_by_their_own_range(tmp_path, said, name):
+    path = tmp_path / name
+    greys = ramp(65535).astype(np.uint16)
+    if name.endswith('.pgm'):
+        path.write_bytes(b'P5 320 180 65535\n' + greys.astype('>u2').tobytes())
+    else:
+        Image.fromarray(greys).save(path)
+    loaded = LoadCameraImages(size_hw=(90, 160))(image_info(path))['img'][0].astype(float)
+    expected = ramp(255)[:90, ::2]
+    assert np.abs(loaded - expected[..., None]).max() < 3 and said == []
+
+
+def test_eight_bits_stay_as_they_are(tmp_path):
+    Image.fromarray(ramp(255).astype(np.uint8)).save(tmp_path / 'grey.png')
+    loaded = LoadCameraImages(size_hw=(180, 320))(image_info(tmp_path / 'grey.png'))['img'][0]
+    np.testing.assert_array_equal(loaded, np.repeat(ramp(255).astype(np.uint8)[..., None], 3, 2))
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.int32])
+def test_images_whose_range_nothing_tells_are_refused_by_file(tmp_path, dtype):
+    path = tmp_path / 'thermal.tif'
+    Image.fromarray(ramp(255).astype(dtype)).save(path)
+    with pytest.raises(InputError, match=r'thermal\.tif with pixels of mode [FI] (.|\n)*remedy: scale it to 0\.\.255'):
+        LoadCameraImages()(image_info(path))
+
+
+@pytest.mark.parametrize('most, least, word', [(4095, 0, 'black: values of 12 bits in 16'), (65535, 64000, 'white')])
+def test_an_image_on_which_nothing_is_to_be_seen_is_said_once(tmp_path, said, most, least, word):
+    loader = LoadCameraImages()
+    for name in ('a.png', 'b.png'):
+        Image.fromarray(ramp(most).clip(least).astype(np.uint16)).save(tmp_path / name)
+        loader(image_info(tmp_path / name))
+    assert len(said) == 1 and 'a.png' in said[0] and word in said[0]

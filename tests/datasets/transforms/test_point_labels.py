@@ -5,7 +5,7 @@ from mmdet3d.structures import LiDARPoints
 
 from cleverdistiller.datasets import label_set
 from cleverdistiller.datasets.label_set import DAPS_3D, NUSCENES, SEMANTIC_KITTI, SEMANTIC_STF
-from cleverdistiller.datasets.transforms import DropNoReturns, LoadPointLabels
+from cleverdistiller.datasets.transforms import DropNoReturns, LoadPointLabels, _doubts
 from cleverdistiller.errors import InputError
 
 
@@ -89,6 +89,46 @@ def test_an_id_out_of_range_is_named(tmp_path, labels, wrong):
     with pytest.raises(InputError, match=rf'frame\.label with the label id {wrong} \(2 of 4 points') as refused:
         LoadPointLabels()(frame(path, labels, 4))
     assert f'from 0 to {labels.max_raw_id}' in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    'rows',
+    [
+        np.full(900, 40, np.float32),
+        np.r_[np.zeros(899), 259].astype(np.float32),  # scribbles: most have no class
+        np.full(900, 40, '>u4'),
+        np.full(900, 40 | 9 << 16, '>u4'),
+    ],
+    ids=['floats', 'few floats', 'big endian', 'big endian instances'],
+)
+@pytest.mark.parametrize('labels', [SEMANTIC_KITTI, label_set.RELLIS_3D, SEMANTIC_STF], ids=lambda one: one.dtype)
+def test_rows_of_another_type_are_refused_by_file(tmp_path, rows, labels):
+    rows.tofile(tmp_path / 'frame.label')
+    with pytest.raises(InputError, match=rf'frame\.label with (.|\n)*{labels.dtype} ids from 0(.|\n)*remedy'):
+        LoadPointLabels()(frame(tmp_path / 'frame.label', labels, 900))
+
+
+@pytest.mark.parametrize(
+    'labels, ids, expected',
+    [
+        (SEMANTIC_KITTI, np.arange(900) % 20, ['no label id above 19, as of training ids', 'the label id 2 ']),
+        (NUSCENES, np.arange(900) % 17, ['no label id above 16, as of training ids']),
+        (DAPS_3D, np.arange(900) % 5, ['no label id above 4', 'the label id 2 ']),
+        (NUSCENES, np.r_[35, np.full(899, 24)], ['the label id 35 (1 of 900 points), which is ignored']),
+        (SEMANTIC_KITTI, np.r_[10, 40, np.zeros(898)], []),
+        (SEMANTIC_KITTI, np.zeros(900), []),
+        (SEMANTIC_STF, np.arange(900) % 20, []),  # its raw ids are no others
+    ],
+)
+def test_unlikely_ids_are_said_once_by_file(tmp_path, monkeypatch, labels, ids, expected):
+    said = []
+    monkeypatch.setattr(_doubts, 'print_log', lambda line, level, **_: said.append(line))
+    loader = LoadPointLabels()
+    for name in ('a.label', 'b.label'):
+        ids.astype(labels.dtype).tofile(tmp_path / name)
+        loader(frame(tmp_path / name, labels, 900))
+    assert len(said) == len(expected) and all('a.label' in line for line in said)
+    assert all(any(part in line for line in said) for part in expected)
 
 
 @pytest.mark.parametrize('labelled', [True, False])
