@@ -17,8 +17,8 @@ refused otherwise. Then come, below DIR (default: ROOT),
   kitti_infos_{train,val,trainval,test}.pkl, kitti_dbinfos_train.pkl
 
 with the five .pkl files last and together. It ends with what it saw, and warns of what is unlikely. A run that was
-killed is simply started again. If DIR is not ROOT, it gets links to ROOT's folders, so that it serves as a root itself. Few-label runs need no files of their own: give a frame
-list to the dataset (configs/splits/kitti).
+killed is simply started again. If DIR is not ROOT, it gets links to ROOT's folders, so that it serves as a root
+itself. Few-label runs need no files of their own: give a frame list to the dataset (configs/splits/kitti).
 """
 
 import argparse

@@ -271,7 +271,8 @@ def test_an_object_exactly_as_tall_as_asked_is_ignored_as_mmdet3d_does(level, he
     assert kitti_ap([truth], [found])[f'Car/objects/{level}'] == 2
     # A detection exactly as tall is no small one: alone, it is a false one.
     elsewhere = truth_of(['Car'] * 2, [[300, 10, 390, 200]] * 2, [[50.0, *CAR[1:]], CAR])
-    numbers = kitti_ap([elsewhere], [found_of(['Car'] * 2, [[0, 10, 90, 10 + height], [300, 10, 390, 200]], [CAR] * 2, [0.9, 0.5])])
+    both = found_of(['Car'] * 2, [[0, 10, 90, 10 + height], [300, 10, 390, 200]], [CAR] * 2, [0.9, 0.5])
+    numbers = kitti_ap([elsewhere], [both])
     assert numbers[f'Car/2d/AP_R11/{level}'] == pytest.approx(0.5 / 11)
 
 

@@ -8,6 +8,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import build_optim_wrapper
 
+from cleverdistiller.errors import InputError
 from cleverdistiller.structures import PointPixelPairs
 from conftest import small_dataset, small_model
 
@@ -127,3 +128,12 @@ def test_scalr_s_form_and_prediction(scans):
         rows = batch['inputs'].voxels.point_to_voxel[start : start + count]
         assert found['point_features'].shape == (count, 48)
         assert torch.equal(found['point_features'], features[rows])
+
+
+def test_a_batch_of_a_single_voxel_is_refused_with_its_frame(scans):
+    model = MODELS.build(small_model())
+    near = dict(scans[1], inputs=dict(scans[1]['inputs'], points=scans[1]['inputs']['points'] * 0.001 + 0.05))
+    batch = model.data_preprocessor(pseudo_collate([near]), True)
+    with pytest.raises(InputError, match='frames frame1, whose points are a single voxel'):
+        model(**batch, mode='loss')
+    model(**model.data_preprocessor(pseudo_collate([near, scans[0]]), True), mode='loss')

@@ -131,6 +131,20 @@ def test_a_scan_without_points_is_named_in_training_and_empty_at_test_time():
     assert batch.scan_sizes == (30, 0, 0) and batch.voxels.batch_size == 3
 
 
+@pytest.mark.parametrize('far', [[3.4e38, 0, 0], [0, torch.nan, 0], [0, 0, -1e9], [3e5, 3e5, 3e5]])
+@pytest.mark.parametrize('training', [False, True])
+def test_a_scan_whose_cells_cannot_be_numbered_is_named(far, training):
+    clouds = [torch.rand(30, 4), torch.zeros(0, 4), torch.cat([torch.rand(30, 4), torch.tensor([[*far, 0.5]])])]
+    samples = [Det3DDataSample(metainfo=dict(frame_id=name)) for name in 'abc']
+    if training:
+        clouds[1] = torch.rand(1, 4)
+    with pytest.raises(InputError, match=r'the frame c with a point .* m away(.|\n)*cells of 0\.05 m'):
+        ScanDataPreprocessor(0.05)(dict(inputs=dict(points=clouds), data_samples=samples), training)
+    clouds[2][:, :3].clamp_(-4e4, 4e4).nan_to_num_()
+    grid = ScanDataPreprocessor(0.05)(dict(inputs=dict(points=clouds), data_samples=samples), training)['inputs'].voxels
+    assert len(grid) > 40
+
+
 def test_frames_are_named_by_what_is_known():
     samples = [Det3DDataSample(metainfo=meta) for meta in (dict(token='c', lidar_path='d'), dict(lidar_path='d'), {})]
     assert frame_names([*samples, None]) == ['c', 'd', 'number 2', 'number 3'] and frame_names(None) == []

@@ -31,7 +31,7 @@ def test_a_sweep_keeps_metres_and_scales_intensity(frames_dir):
         (lambda path: path.write_bytes(path.read_bytes()[:1001]), 'sweep.bin'),  # not even whole floats
         (lambda path: path.write_bytes(path.read_bytes()[:1004]), 'with 251 floats'),
         (lambda path: path.write_bytes(b''), 'without points'),
-        (lambda path: np.array([[1, np.nan, 2, 3, 4], [1, 2, 3, 4, np.nan]], np.float32).tofile(path), '1 points'),
+        (lambda path: np.array([[1, np.nan, 2, 3, 4], [1, 2, 3, 4, np.nan]], np.float32).tofile(path), '1 of 2 points'),
     ],
 )
 def test_a_bad_sweep_is_named_with_a_remedy(tmp_path, frames_dir, damage, expected):

@@ -26,10 +26,9 @@ def points_fault(points: np.ndarray) -> str | None:
     Returns:
         str | None: ``'3 of 900 points that are NaN or infinite'``, ... or None.
     """
-    values = points[:, :4].T
-    low, high = values.min(1), values.max(1)  # of NaN, NaN
+    low, high = _extremes(points)
     if not (np.isfinite(low) & np.isfinite(high)).all():
-        bad = (~np.isfinite(values)).any(0).sum()
+        bad = (~np.isfinite(points[:, :4])).any(1).sum()
         return f'{bad} of {len(points)} points that are NaN or infinite'
     if (farthest := float(max(high[:3].max(), -low[:3].min()))) > IMPOSSIBLE_DISTANCE_M:
         return f'a coordinate of {farthest:g} m'
@@ -48,8 +47,7 @@ def points_doubts(points: np.ndarray, intensity_scale: float | None) -> dict[str
     Returns:
         dict[str, str]: Kind of doubt to the doubt.
     """
-    values = points[:, :4].T
-    low, high = values.min(1), values.max(1)
+    low, high = _extremes(points)
     doubts = {}
     if (farthest := float(max(high[:3].max(), -low[:3].min()))) > UNLIKELY_DISTANCE_M:
         doubts['distance'] = f'a coordinate of {farthest:g} m: metres are expected, not millimetres'
@@ -63,6 +61,12 @@ def points_doubts(points: np.ndarray, intensity_scale: float | None) -> dict[str
     if low[3] < 0:
         doubts['negative'] = f'the intensity {low[3]:g}, which is negative'
     return doubts
+
+
+def _extremes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(4,) least and (4,) most of x, y, z and intensity; of NaN, NaN. Of rows, numpy takes tenfold the time."""
+    columns = np.ascontiguousarray(points[:, :4].T)
+    return columns.min(1), columns.max(1)
 
 
 def size_fault(path: str | Path, row_bytes: int = 1) -> str | None:

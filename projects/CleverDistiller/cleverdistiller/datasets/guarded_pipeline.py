@@ -41,7 +41,7 @@ class GuardedPipeline(Compose):
                 raise InputError(
                     f'the frame {_name(data)}, none of whose points is left after {step}',
                     'points to train on',
-                    'leave the frame out, or correct the range; is the sensor the origin, and are coordinates in metres?',
+                    'leave the frame out, or correct the range: is the sensor the origin, are coordinates metres?',
                 )
         return data
 

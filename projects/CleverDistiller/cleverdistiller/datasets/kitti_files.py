@@ -1,7 +1,8 @@
 """KITTI's object detection benchmark as it is downloaded: frames of its splits, and the one parser of its text files.
 
-The parser is as tolerant as the benchmark's own C: any white space parts columns, blank lines and the case of a class do
-not matter, ``0.0`` is 0. What cannot be meant, such as a size of 0 or an angle in degrees, is refused by file and row.
+The parser is as tolerant as the benchmark's own C: any white space parts columns, blank lines and the case of a class
+do not matter, ``0.0`` is 0. What cannot be meant, such as a size of 0 or an angle in degrees, is refused by file and
+row.
 """
 
 import math

@@ -126,7 +126,8 @@ def report(facts: Sequence[FrameFacts]) -> tuple[list[str], list[str]]:
     doubts = _doubts_of_scans(facts, shares)
     if len(points):
         lines.append(
-            f'{len(points):,} objects: {np.median(points):g} points a box (median), {(points == 0).mean():.1%} without; '
+            f'{len(points):,} objects: {np.median(points):g} points a box (median), {(points == 0).mean():.1%} without '
+            'any; '
             f'the middles of {in_image.mean():.1%} are in the image, '
             f'of {_share(in_box_px[has_box_px])} in their own box there'
         )
@@ -176,21 +177,25 @@ def _doubts_of_boxes(
 ) -> list[str]:
     doubts = []
     if (points == 0).mean() > HALF:
-        doubts.append(f'{(points == 0).mean():.0%} of the boxes hold no point: are labels and calibrations of these scans?')
+        doubts.append(
+            f'{(points == 0).mean():.0%} of the boxes hold no point: are labels and calibrations of these scans?'
+        )
     if in_image.mean() < HALF:
         doubts.append(f'only {in_image.mean():.0%} of the boxes have their middle in the image')
     if not has_box_px.any():
         doubts.append(
-            'all 2D boxes are empty, so difficulty comes from occlusion and truncation alone and image AP cannot be scored'
+            'all 2D boxes are empty, so difficulty comes from occlusion (and truncation) alone and image AP cannot be '
+            'scored'
         )
     elif not has_box_px.all():
         doubts.append(
-            f'{(~has_box_px).sum():,} of {len(has_box_px):,} objects have an empty 2D box: they are never pasted or scored'
+            f'{(~has_box_px).sum():,} of {len(has_box_px):,} objects have an empty 2D box: they are never pasted or '
+            'scored'
         )
     if has_box_px.any() and in_box_px[has_box_px].mean() < HALF:
         doubts.append(
-            f'only {in_box_px[has_box_px].mean():.0%} of the 3D boxes have their middle in their own 2D box: is P2 that of '
-            'the labels?'
+            f'only {in_box_px[has_box_px].mean():.0%} of the 3D boxes have their middle in their own 2D box: is P2 that '
+            'of the labels?'
         )
     return doubts
 

@@ -143,8 +143,8 @@ def kitti_ap(
     Returns:
         dict[str, float]: ``CLASS/SPACE/STATISTIC/DIFFICULTY`` with SPACE ``2d``, ``bev`` or ``3d`` and STATISTIC
         ``AP_R40``, ``AP_R11``, and in 2d also ``AOS_R40`` and ``AOS_R11``, from 0 to 1, or NaN where no object
-        counts, and in 2d where no object has a box in the image; CLASS ``mean`` is the mean over the classes with objects. ``CLASS/objects/DIFFICULTY`` is how many
-        objects count.
+        counts, and in 2d where no object has a box in the image; CLASS ``mean`` is the mean over the classes with
+        objects. ``CLASS/objects/DIFFICULTY`` is how many objects count.
 
     Raises:
         InputError: If a class or the set of overlaps is unknown, if there is not one KittiDetections a frame, or if

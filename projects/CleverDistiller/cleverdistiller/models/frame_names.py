@@ -40,8 +40,8 @@ def too_few_voxels_named(data_samples: Sequence | None) -> Iterator[None]:
         if _TOO_FEW not in str(error):
             raise
         raise InputError(
-            f'a training batch of the frames {", ".join(frame_names(data_samples))}, whose points are a single voxel at '
-            f'a level of the network ({error})',
+            f'a training batch of the frames {", ".join(frame_names(data_samples))}, whose points are a single voxel '
+            f'at a level of the network ({error})',
             'at least two voxels at each level: points that lie apart',
             'leave these frames out, or train on larger batches',
         ) from error

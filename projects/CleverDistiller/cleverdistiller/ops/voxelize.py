@@ -7,8 +7,8 @@ from torch import Tensor
 from cleverdistiller.errors import InputError
 from cleverdistiller.structures import ScanInputs, VoxelGrid
 
-_MOST_STEPS = 2**31  # coordinates of cells are int32
-_MOST_CELLS = 2**63
+MOST_STEPS = 2.0**31  # from the origin: coordinates of cells are int32
+MOST_CELLS = 2.0**63  # of all clouds: each has a number of 64 bits
 
 
 def gather_rows(table: Tensor, index: Tensor) -> Tensor:
@@ -92,12 +92,13 @@ def voxelize(
 
 def _refuse_overflow(steps: Tensor, extent: Tensor, batch_size: int, voxel_size_m: float) -> None:
     # One far point would move all others into a few cells. NaN is below nothing.
-    fits = (steps.abs().amax() < _MOST_STEPS) & (extent.double().prod() * batch_size < _MOST_CELLS)
+    low, high = steps.aminmax()
+    fits = (low > -MOST_STEPS) & (high < MOST_STEPS) & (extent.double().prod() * batch_size < MOST_CELLS)
     if fits.device.type != 'cpu':
         torch._assert_async(fits)
     elif not fits:
         raise InputError(
-            f'a point {steps.abs().amax() * voxel_size_m:g} m away, at voxel_size_m={voxel_size_m:g}',
+            f'a point {max(high, -low) * voxel_size_m:g} m away, at voxel_size_m={voxel_size_m:g}',
             f'clouds of less than 2^63 cells, with a batch of {batch_size}',
             'leave far points out (PointsRangeFilter), or correct the coordinates: metres from the sensor are expected',
         )

@@ -11,7 +11,7 @@ from cleverdistiller.structures import rows_and_columns
 
 # Change it with the pixels: a cache of teacher features that was made from others is then refused.
 HOW = 'Pillow, reduced JPEG decoding, antialiased bilinear'
-DARK, BRIGHT = 16, 239  # all pixels below or above: nothing is to be seen
+DARK, BRIGHT = 16, 239  # all pixels up to or from here: nothing is to be seen
 
 
 @TRANSFORMS.register_module()
@@ -81,8 +81,8 @@ class LoadCameraImages(BaseTransform):
                 'download or copy it again, and run tools/prepare_nuscenes.py to check all files',
             ) from error
         low, high = int(pixels.min()), int(pixels.max())
-        if high < DARK or low > BRIGHT:
-            what = 'black: values of 12 bits in 16 are to be scaled to 0..65535' if high < DARK else 'white'
+        if high <= DARK or low >= BRIGHT:
+            what = 'black: values of 12 bits in 16 are to be scaled to 0..65535' if high <= DARK else 'white'
             self._doubts.tell(path, dict(plain=f'pixels of {low} to {high} out of 0..255, which is all {what}'))
         return pixels, native_size_hw
 
