@@ -35,6 +35,7 @@ from cleverdistiller.datasets.image_batches import ImageBatches
 from cleverdistiller.datasets.transforms import LoadCameraImages
 from cleverdistiller.engine.cached_config import data_root_of, without_teacher_cache
 from cleverdistiller.errors import InputError
+from cleverdistiller.fileio import remove_leftovers
 from cleverdistiller.models.distillers import Distiller
 from cleverdistiller.models.teachers.cached_teacher import teacher_identity
 from cleverdistiller.provenance import versions
@@ -45,7 +46,6 @@ from cleverdistiller.teacher_cache.teacher_cache import read_basis
 from cleverdistiller.teacher_cache.writing import (
     begin_cache,
     check_room,
-    remove_leftovers,
     unfinished_shards,
     verify_shard,
     write_shards,
@@ -161,7 +161,8 @@ def cache_teacher(args: argparse.Namespace) -> None:
     record = begin_cache(args.out, wanted, rank == 0, sample)
     say(record.told())
     mine = range(rank, record.num_shards, world)
-    remove_leftovers(args.out, mine)
+    for number in mine:
+        remove_leftovers(args.out, Shard.name(number))
     with bar(desc='verifying', total=len(record.images) // world, disable=rank or not args.verify) as progress:
         keys = dict(data_root=data_root, cache_id=record.cache_id, done=progress.update)
         check = partial(verify_shard, **keys) if args.verify else None

@@ -22,7 +22,6 @@ itself. Few-label runs need no files of their own: give a frame list to the data
 """
 
 import argparse
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,7 +34,7 @@ from cleverdistiller.datasets.kitti_files import SUFFIXES, file_fault, named_fil
 from cleverdistiller.datasets.kitti_infos import build_database, build_infos, join_infos, prepare_frame
 from cleverdistiller.datasets.kitti_plausibility import FrameFacts, has_boxes_px, look_at_frame, report
 from cleverdistiller.errors import InputError
-from cleverdistiller.provenance import SIMULATION_MARK
+from cleverdistiller.provenance import pass_the_mark_on, refuse_unfinished
 
 OFFICIAL_TRAIN = Path(__file__).parent.parent / 'configs' / 'splits' / 'kitti' / 'train.txt'
 
@@ -59,6 +58,7 @@ def prepare(
             or if ``out`` cannot be written.
     """
     out = out or root
+    refuse_unfinished(root)
     splits = read_splits(root, lists, OFFICIAL_TRAIN)
     files = named_files(splits)
     refuse_faults(root, find_faults(files, lambda name: file_fault(root / name), 'KITTI'), len(files))
@@ -118,8 +118,7 @@ def link_originals(root: Path, out: Path) -> None:
         if original.is_dir() and not link.exists():
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(original.resolve(), target_is_directory=True)
-    if (root / SIMULATION_MARK).is_file():
-        shutil.copy(root / SIMULATION_MARK, out)
+    pass_the_mark_on(root, out)
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from cleverdistiller.datasets.nuscenes_index import (
     split_samples,
 )
 from cleverdistiller.errors import InputError
+from cleverdistiller.provenance import refuse_unfinished
 
 
 def prepare(
@@ -54,6 +55,7 @@ def prepare(
     """
     if max_sweeps < 0:
         raise InputError(f'--max-sweeps {max_sweeps}', '0 or more', 'use 0 to list none')
+    refuse_unfinished(root)
     check_tables(root, version)
     # Before the tables are loaded, because nuscenes-devkit refuses them over a missing mask.
     check_files(root, mask_files(root, version), 'masks')

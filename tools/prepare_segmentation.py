@@ -24,7 +24,7 @@ from _packaged import clear_errors
 from cleverdistiller.datasets.file_checks import find_faults, refuse_faults
 from cleverdistiller.datasets.info_file import write_infos
 from cleverdistiller.datasets.scan_index import LAYOUTS, build_infos, file_fault, find_scans, named_files
-from cleverdistiller.provenance import is_simulated
+from cleverdistiller.provenance import is_simulated, refuse_unfinished
 
 
 def prepare(dataset: str, root: Path, out: Path | None = None, prefix: str | None = None) -> dict[Path, int]:
@@ -43,6 +43,7 @@ def prepare(dataset: str, root: Path, out: Path | None = None, prefix: str | Non
         InputError: If sequences, lists or files are missing or damaged, or ``out`` cannot be written.
     """
     layout = LAYOUTS[dataset]
+    refuse_unfinished(root)
     simulated = is_simulated(root)
     splits = find_scans(layout, root, partial=simulated)
     if simulated:

@@ -37,14 +37,9 @@ from cleverdistiller.datasets.waymo_detection_files import (
     summary,
     unfinished,
 )
-from cleverdistiller.datasets.waymo_record_files import (
-    SPLITS,
-    pass_the_mark_on,
-    shard_of,
-    split_record_files,
-    work_through,
-)
+from cleverdistiller.datasets.waymo_record_files import SPLITS, shard_of, split_record_files, work_through
 from cleverdistiller.errors import InputError
+from cleverdistiller.provenance import pass_the_mark_on
 
 MOST_WORKERS = 8  # by default: reading is what takes the time
 

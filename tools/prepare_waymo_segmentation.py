@@ -20,9 +20,10 @@ from pathlib import Path
 
 from _packaged import clear_errors
 from cleverdistiller.datasets.info_file import write_infos
-from cleverdistiller.datasets.waymo_record_files import SPLITS, pass_the_mark_on, shard_of, split_record_files
+from cleverdistiller.datasets.waymo_record_files import SPLITS, shard_of, split_record_files
 from cleverdistiller.datasets.waymo_segmentation_files import build_infos, prepare_files, prepared_frames
 from cleverdistiller.errors import InputError
+from cleverdistiller.provenance import pass_the_mark_on
 
 MOST_WORKERS = 8  # by default: reading is what takes the time
 

@@ -31,7 +31,9 @@ _EIGHT_BITS = ('1', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX', '
 def replace_when_complete(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside ``path``; rename it to ``path`` once the block succeeds.
 
-    A killed or failing writer leaves an older ``path`` untouched.
+    A killed or failing writer leaves an older ``path`` untouched, and so does a machine that loses its power: the
+    content is on the disk before the name, the name before the block's caller goes on. A kill leaves the temporary
+    file, which no reader takes for a file of the set; see :func:`remove_leftovers`.
 
     Raises:
         DiskFullError: If the disk or quota is full.
@@ -44,6 +46,7 @@ def replace_when_complete(path: str | Path) -> Iterator[Path]:
         with open(temporary, 'rb') as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _keep_names(path.parent)
     except Exception as error:
         code = None if isinstance(error, InputError) else full_disk(error, path.parent)
         if code is None:
@@ -51,6 +54,18 @@ def replace_when_complete(path: str | Path) -> Iterator[Path]:
         raise _disk_full_error(path, temporary, code) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, name: str = '*', recursive: bool = False) -> None:
+    """Remove what killed writers left in a folder; nobody may be writing such files there.
+
+    Args:
+        folder (Path): Need not be there.
+        name (str): Pattern of the names of the files that were to be written.
+        recursive (bool): In the folders below, too.
+    """
+    for leftover in folder.glob(f'{"**/" * recursive}.{name}.*.tmp'):
+        leftover.unlink(missing_ok=True)
 
 
 def visible_paths(folder: str | Path, pattern: str = '*') -> list[Path]:
@@ -439,6 +454,18 @@ def load_strictly(
     check_state_dict(weights, own, path, owner or type(module).__name__, remedy)
     own.update(weights)
     module.load_state_dict(own, strict=True)
+
+
+def _keep_names(folder: Path) -> None:
+    """Bring the names in a folder to the disk: only then may what a new file replaces elsewhere be deleted."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF):  # a file system that knows no such thing
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _first_line(error: Exception) -> str:

@@ -2,10 +2,12 @@
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import replace_when_complete
 
 SIMULATION_MARK = 'simulation.json'  # tools/simulate.py leaves it in the roots that it makes
@@ -14,6 +16,34 @@ SIMULATION_MARK = 'simulation.json'  # tools/simulate.py leaves it in the roots 
 def is_simulated(root: str | Path) -> bool:
     """Whether a folder of data was simulated, or made from simulated data."""
     return (Path(root) / SIMULATION_MARK).is_file()
+
+
+def refuse_unfinished(root: str | Path) -> None:
+    """Refuse a simulated set that is still being written, or whose writing was stopped: a part would pass for it all.
+
+    Args:
+        root (str | Path): Folder of any data.
+
+    Raises:
+        InputError: If its mark says so.
+    """
+    try:
+        mark = json.loads((Path(root) / SIMULATION_MARK).read_text())
+    except (OSError, ValueError):
+        return
+    if isinstance(mark, dict) and mark.get('complete') is False:
+        raise InputError(
+            f'{root}, a simulated set that is not complete',
+            'one that tools/simulate.py has finished',
+            'run the same tools/simulate.py command again: it goes on where it stopped',
+        )
+
+
+def pass_the_mark_on(root: Path, out: Path) -> None:
+    """What is made of a simulated root is as simulated as itself, and says so."""
+    if is_simulated(root):
+        with replace_when_complete(out / SIMULATION_MARK) as temporary:
+            shutil.copyfile(root / SIMULATION_MARK, temporary)
 
 
 def versions() -> dict[str, str]:

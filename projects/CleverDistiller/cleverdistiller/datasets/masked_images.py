@@ -9,6 +9,7 @@ from mmengine.dataset import BaseDataset
 from cleverdistiller.datasets.seeded_samples import SeededSamples
 from cleverdistiller.errors import InputError
 from cleverdistiller.fileio import visible_paths
+from cleverdistiller.provenance import refuse_unfinished
 
 PARTS = ('train', 'val')
 
@@ -28,7 +29,7 @@ class MaskedImages(SeededSamples, BaseDataset):
         test_mode (bool): See :class:`mmengine.dataset.BaseDataset`.
 
     Raises:
-        InputError: If the folder lacks its classes or its images, a mask is missing, or no scene is left for training.
+        InputError: If the folder is a simulated set that is not complete, lacks its classes or its images, a mask is missing, or no scene is left for training.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class MaskedImages(SeededSamples, BaseDataset):
         if part not in PARTS:
             raise InputError(f'part={part!r}', f'one of {PARTS}', 'correct the config')
         self.part, self.val_scenes = part, val_scenes
+        refuse_unfinished(data_root)
         super().__init__(
             data_root=data_root,
             metainfo=dict(classes=_read_classes(Path(data_root) / 'classes.json')),

@@ -6,7 +6,6 @@ Whoever makes a set of them leaves something behind for each file that is done, 
 
 import multiprocessing
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +16,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import replace_when_complete, visible_paths
-from cleverdistiller.provenance import SIMULATION_MARK, is_simulated
+from cleverdistiller.fileio import visible_paths
+from cleverdistiller.provenance import refuse_unfinished
 
 SPLITS = dict(training='train', validation='val')  # Waymo's folder to the info file's end
 REASON = 'got: '  # how an InputError's text begins
@@ -32,8 +31,9 @@ def split_record_files(root: Path, split: str) -> list[Path]:
         split (str): One of ``SPLITS``.
 
     Raises:
-        InputError: If there are none.
+        InputError: If there are none, or if they are part of a simulated set that is not complete.
     """
+    refuse_unfinished(root)
     files = visible_paths(root / split, '*.tfrecord')
     if not files:
         raise InputError(
@@ -123,13 +123,6 @@ def frames_in_order(frames: Mapping[Path, Sequence[str]]) -> list[str]:
                 )
             origin[frame] = source
     return sorted(origin, key=_context_and_time)
-
-
-def pass_the_mark_on(root: Path, out: Path) -> None:
-    """What is made of a simulated root is as simulated as itself, and says so."""
-    if is_simulated(root):
-        with replace_when_complete(out / SIMULATION_MARK) as temporary:
-            shutil.copyfile(root / SIMULATION_MARK, temporary)
 
 
 def _work_on_all(todo: Sequence[Path], work: Callable[[Path], None], workers: int) -> Iterator[str | None]:

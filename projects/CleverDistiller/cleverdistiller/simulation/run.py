@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from cleverdistiller.errors import InputError
-from cleverdistiller.fileio import full_disk, replace_when_complete, visible_paths
+from cleverdistiller.fileio import full_disk, remove_leftovers, replace_when_complete, visible_paths
 from cleverdistiller.plain_pickle import read_plain_pickle
 from cleverdistiller.provenance import SIMULATION_MARK
 from cleverdistiller.simulation.sensors.recording import simulate_frame
@@ -119,8 +119,7 @@ def simulate(wanted: SimulatedSet, out: Path, workers: int, kind: type[Writer] |
         _write_manifest(wanted, out, complete=False)  # the first file: it tells the next run whose folder this is
         (out / PROGRESS).mkdir(exist_ok=True)
         _simulate_all(wanted, out, todo, workers, kind)
-        for leftover in out.rglob('.*.tmp'):  # of a run that was killed while it wrote
-            leftover.unlink()
+        remove_leftovers(out, recursive=True)  # of a run that was killed while it wrote
         again = f'delete {out / PROGRESS} and run the same command again'
         records = [read_plain_pickle(_record_path(out, *each), 'what a frame left', again) for each in every]
         writer.finish([records[start : start + wanted.frames] for start in range(0, len(records), wanted.frames)])

@@ -168,13 +168,6 @@ def verify_shard(shard: Shard, data_root: str, cache_id: str, done: Callable[[],
             Shard.write(shard.path, tensors, images, cache_id)
 
 
-def remove_leftovers(folder: Path, numbers: Sequence[int]) -> None:
-    """Remove what a killed writer left of some shards; nobody else may be writing these."""
-    for number in numbers:
-        for left in folder.glob(f'.{Shard.name(number)}.*.tmp'):
-            left.unlink()
-
-
 def check_room(folder: Path, record: CacheRecord, num_images: int) -> tuple[float, float]:
     """Refuse to begin what does not fit.
 

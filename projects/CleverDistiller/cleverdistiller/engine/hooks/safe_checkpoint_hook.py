@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from mmdet3d.registry import HOOKS
+from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
@@ -16,6 +17,7 @@ from cleverdistiller.fileio import (
     check_state_dict,
     is_safetensors,
     read_checkpoint,
+    remove_leftovers,
     replace_when_complete,
     visible_paths,
 )
@@ -100,6 +102,8 @@ class SafeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Refuse to train a backbone of which only a part was loaded with ``load_from``."""
         super().before_train(runner)
+        if is_main_process():  # not before a test, which may look at a training that is going on
+            remove_leftovers(Path(runner.work_dir))  # each as large as a checkpoint
         self._check_fit(runner, parts=('backbone.', 'student.'))
 
     def _check_fit(self, runner: Runner, parts: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from cleverdistiller.provenance import is_simulated, versions, write_results
 class WriteResultsHook(Hook):
     """Write the metrics to the work dir, with what they were made from.
 
-    ``val_results.json`` after each validation, ``test_results.json`` after a test, and ``test_tta_results.json`` after
+    ``val_results.json`` after each validation (one that a kill came before is made up for by ``--resume``), ``test_results.json`` after a test, and ``test_tta_results.json`` after
     a test with test-time augmentation, which is to be reported apart.
 
     ``made_from`` holds ``config``, ``checkpoint`` (that the run started or resumed from), ``epoch``, ``seed``,
@@ -36,6 +36,11 @@ class WriteResultsHook(Hook):
             self.checkpoint = find_latest_checkpoint(runner.work_dir)
         meta = checkpoint.get('meta', {})
         self.epoch, self.training = meta.get('epoch'), meta.get('training')
+
+    def before_train(self, runner: Runner) -> None:
+        """Validate if a training is resumed after its last step: the kill may have come before its validation."""
+        if runner._resume and runner.val_loop is not None and runner.iter >= runner.max_iters:
+            runner.val_loop.run()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         checkpoint['meta']['training'] = _training(runner)

@@ -40,12 +40,12 @@ class ImageWriter(Writer):
         Returns:
             dict: Empty: the folder's listing is the index.
         """
-        for folder in ('images', 'masks'):
-            (self.root / folder).mkdir(parents=True, exist_ok=True)
         for camera, image in frame.images.items():
             name = f'{frame.scene:04d}_{frame.index:04d}_{camera}'
-            Image.fromarray(image.rgb).save(self.root / 'images' / f'{name}.jpg', quality=JPEG_QUALITY)
-            Image.fromarray(image.surface.astype(np.uint8)).save(self.root / 'masks' / f'{name}.png')
+            with replace_when_complete(self.root / 'images' / f'{name}.jpg') as path:
+                Image.fromarray(image.rgb).save(path, 'JPEG', quality=JPEG_QUALITY)
+            with replace_when_complete(self.root / 'masks' / f'{name}.png') as path:
+                Image.fromarray(image.surface.astype(np.uint8)).save(path, 'PNG')
         return {}
 
     def finish(self, records: list[list[dict]]) -> None:

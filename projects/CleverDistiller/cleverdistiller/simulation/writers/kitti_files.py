@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from cleverdistiller.fileio import replace_when_complete
 from cleverdistiller.simulation.frame import LidarScan
 from cleverdistiller.simulation.sensors.rigs import KITTI_P2, KITTI_R0_RECT, KITTI_VELO_TO_CAM, rigid
 
@@ -33,8 +34,8 @@ def write_points(path: Path, scan: LidarScan) -> None:
         path (Path): ``.bin`` file; its folder is made.
         scan (LidarScan): N points, written in their order.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.column_stack([scan.points_lidar_m, scan.intensity]).astype('<f4').tofile(path)
+    with replace_when_complete(path) as temporary:
+        np.column_stack([scan.points_lidar_m, scan.intensity]).astype('<f4').tofile(temporary)
 
 
 def write_image(path: Path, rgb: np.ndarray) -> None:
@@ -44,9 +45,9 @@ def write_image(path: Path, rgb: np.ndarray) -> None:
         path (Path): ``.png`` file; its folder is made.
         rgb (np.ndarray): (H, W, 3) uint8.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Level 1 is several times as fast as the default, for files a little larger.
-    Image.fromarray(rgb).save(path, compress_level=1)
+    with replace_when_complete(path) as temporary:
+        # Level 1 is several times as fast as the default, for files a little larger.
+        Image.fromarray(rgb).save(temporary, 'PNG', compress_level=1)
 
 
 def write_calibration(path: Path, matrices: Mapping[str, np.ndarray]) -> None:
@@ -56,9 +57,9 @@ def write_calibration(path: Path, matrices: Mapping[str, np.ndarray]) -> None:
         path (Path): Text file; its folder is made.
         matrices (Mapping[str, np.ndarray]): Name to matrix of any shape, in the order of the lines.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = [f'{name}: {matrix_line(matrix, 12)}\n' for name, matrix in matrices.items()]
-    path.write_text(''.join(lines))
+    with replace_when_complete(path) as temporary:
+        temporary.write_text(''.join(lines))
 
 
 def matrix_line(matrix: np.ndarray, decimals: int) -> str:

@@ -99,8 +99,8 @@ class KittiWriter(Writer):
         if is_test:
             return dict(labels={})
         rows = label_rows(frame)
-        (folder / 'label_2').mkdir(parents=True, exist_ok=True)
-        (folder / 'label_2' / f'{name}.txt').write_text(''.join(f'{row}\n' for row in rows))
+        with replace_when_complete(folder / 'label_2' / f'{name}.txt') as path:
+            path.write_text(''.join(f'{row}\n' for row in rows))
         return dict(labels=dict(Counter(row.split()[0] for row in rows)))
 
     def finish(self, records: list[list[dict]]) -> None:

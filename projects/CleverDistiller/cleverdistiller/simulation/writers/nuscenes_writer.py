@@ -121,23 +121,27 @@ class NuScenesWriter(Writer):
         row, pose = self._sensor_rows(frame, channel, sweep.time_s, sweep.ego2world, is_key_frame)
         intensity = np.round(sweep.intensity * 255)
         points = np.column_stack([sweep.points_lidar_m, intensity, sweep.ring]).astype(np.float32)
-        points.tofile(self._prepared(row['filename']))
+        with replace_when_complete(self.root / row['filename']) as path:
+            points.tofile(path)
         return row, pose
 
     def _write_mask(self, scan: LidarScan, token: str) -> dict:
         filename = f'lidarseg/{self.version}/{token}_lidarseg.bin'
-        LIDARSEG_ID[scan.surface].tofile(self._prepared(filename))
+        with replace_when_complete(self.root / filename) as path:
+            LIDARSEG_ID[scan.surface].tofile(path)
         return dict(token=token, sample_data_token=token, filename=filename)
 
     def _write_image(self, frame: SimulatedFrame, channel: str, image: CameraImage) -> tuple[dict, dict]:
         size_hw = image.rgb.shape[:2]
         row, pose = self._sensor_rows(frame, channel, image.time_s, image.ego2world, True, size_hw)
-        Image.fromarray(image.rgb).save(self._prepared(row['filename']), quality=JPEG_QUALITY)
+        with replace_when_complete(self.root / row['filename']) as path:
+            Image.fromarray(image.rgb).save(path, 'JPEG', quality=JPEG_QUALITY)
         return row, pose
 
     def _write_map(self, scene: Scene) -> None:
         drivable = scene.drivable_map(MAP_METRES_PER_PIXEL)  # (H, W)
-        Image.fromarray(drivable.astype(np.uint8) * 255).save(self._prepared(self._map_file(scene.index)))
+        with replace_when_complete(self.root / self._map_file(scene.index)) as path:
+            Image.fromarray(drivable.astype(np.uint8) * 255).save(path, 'PNG')
 
     def _sensor_rows(
         self,
@@ -281,11 +285,6 @@ class NuScenesWriter(Writer):
     def _token(self, *what: str | int) -> str:
         """32 hex digits that are the same in every run of this seed."""
         return hashlib.md5(json.dumps([self.seed, *what]).encode()).hexdigest()
-
-    def _prepared(self, filename: str) -> Path:
-        path = self.root / filename
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
 
 
 def official_scene_names(scenes: int) -> list[str]:

@@ -104,8 +104,8 @@ class SemanticKittiWriter(Writer):
         folder, name = self._folder(frame.scene), f'{frame.index:06d}'
         write_points(folder / 'velodyne' / f'{name}.bin', frame.scan)
         write_image(folder / 'image_2' / f'{name}.png', frame.images['image_2'].rgb)
-        (folder / 'labels').mkdir(parents=True, exist_ok=True)
-        point_labels(frame).tofile(folder / 'labels' / f'{name}.label')
+        with replace_when_complete(folder / 'labels' / f'{name}.label') as path:
+            point_labels(frame).tofile(path)
         return dict(time_s=frame.time_s, lidar2world=frame.scan.ego2world @ self.rig.lidar.lidar2ego)
 
     def finish(self, records: list[list[dict]]) -> None:
