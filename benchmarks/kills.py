@@ -29,9 +29,10 @@ import shlex
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -42,7 +43,9 @@ from tqdm import tqdm
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / 'tools'))
 
+import _demo_plan  # noqa: E402
 import cleverdistiller  # noqa: E402, F401  (once, for every command)
+import demo  # noqa: E402
 from _stages import _become  # noqa: E402
 from cleverdistiller.fileio import read_checkpoint, replace_when_complete  # noqa: E402
 
@@ -51,6 +54,14 @@ SMALL = '--scenes 3 --frames 3 --image-scale 0.3 --no-sweeps'
 SIMULATED = dict(  # format to size: the smallest that the others can learn from
     nuscenes=SMALL, kitti='--scenes 4 --frames 3', semantickitti='--scenes 2 --frames 2', images='--scenes 4 --frames 1'
 )
+ONE_BY_ONE = 'train_dataloader.batch_size=1 '
+SMALLER = {  # of the demo's commands
+    '--scenes 16 --frames 5': '--scenes 5 --frames 1',
+    '--scenes 8 --frames 10': '--scenes 3 --frames 3',
+    '--scenes 8 --frames 6': '--scenes 4 --frames 3',
+    'model.student_weights': f'{ONE_BY_ONE}model.student_weights',  # one labelled frame is no batch of two
+    'val_evaluator.predictions_file': 'train_cfg.max_epochs=8 train_cfg.val_interval=8 val_evaluator.predictions_file',
+}
 LAST_S, OFTEN = 1.0, 0.25  # a share of the kills falls into the last second
 CHANGES_WITH_TIME = ('seconds', 'made_from', 'versions')
 
@@ -168,34 +179,24 @@ def commands() -> dict[str, list[Command]]:
 
 def small_demo() -> None:
     """The demo's tool with a plan of less of everything: streets, students, draws, steps."""
-    import _demo_plan
-    import demo
-
-    class SmallPlan(_demo_plan.DemoPlan):
-        def stages(self) -> list:
-            return [shrunk(stage) for stage in super().stages()]
-
-    sizes = {
-        '--scenes 16 --frames 5': '--scenes 5 --frames 1',
-        '--scenes 8 --frames 10': '--scenes 3 --frames 3',
-        '--scenes 8 --frames 6': '--scenes 4 --frames 3',
-        'val_evaluator.predictions_file': 'train_cfg.max_epochs=8 train_cfg.val_interval=8 val_evaluator.predictions_file',
-    }
-
-    def shrunk(stage):
-        command = stage.command
-        for large, small in sizes.items():
-            command = command.replace(large, small)
-        return dataclasses_replace(stage, command=command)
-
-    from dataclasses import replace as dataclasses_replace
-
-    _demo_plan.STUDENTS = ('scalr', 'cleverdistiller')
-    _demo_plan.DETECTED = ('cleverdistiller',)
-    _demo_plan.DRAWS = 1
-    for name in ('mlp',):
-        del _demo_plan.LABELS[name]
+    _demo_plan.STUDENTS, _demo_plan.DETECTED, _demo_plan.DRAWS = ('scalr', 'cleverdistiller'), ('cleverdistiller',), 1
+    del _demo_plan.LABELS['mlp']
     demo.run(SmallPlan(0, 'stand-in'), processes=1)
+
+
+class SmallPlan(_demo_plan.DemoPlan):
+    """The demo's commands with other sizes, those of ``SMALLER``."""
+
+    def stages(self) -> list[_demo_plan.Stage]:
+        """As the demo's."""
+        return [replace(stage, command=smaller(stage.command)) for stage in super().stages()]
+
+
+def smaller(command: str) -> str:
+    """A command of the demo with less to do."""
+    for large, small in SMALLER.items():
+        command = command.replace(large, small)
+    return command
 
 
 def start(words: str, folder: Path, log: Path, data: Path) -> multiprocessing.Process:
@@ -207,10 +208,12 @@ def start(words: str, folder: Path, log: Path, data: Path) -> multiprocessing.Pr
 
 def _lead(words: str, folder: Path, log: Path, data: Path) -> None:
     os.setsid()
+    tqdm.set_lock(threading.RLock())  # else a command that is killed while it draws would keep the lock of this process
     if words:
         os.environ['DEMO'] = str(data.parent)
         os.chdir(REPO)
         _become(shlex.split(words), log, 0)
+        return
     folder.mkdir(exist_ok=True)
     os.chdir(folder)
     for name in ('configs', 'tools'):  # the demo's commands are given in the repository
@@ -220,6 +223,22 @@ def _lead(words: str, folder: Path, log: Path, data: Path) -> None:
         for descriptor in (1, 2):
             os.dup2(output.fileno(), descriptor)
         small_demo()
+
+
+def end(process: multiprocessing.Process) -> None:
+    """Kill a whole process group, and wait until nobody of it can write any more."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:  # it leads no group yet
+        process.kill()
+    process.join()
+    patience_ends = time.monotonic() + 2
+    while time.monotonic() < patience_ends:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
 
 
 class Kills:
@@ -316,10 +335,10 @@ class Kills:
             moment = self._moment(command.name, kept['attempts'], kept['undisturbed_s'])
             process = start(self._words(words, folder), folder, self._log, self.data)
             process.join(moment if self._kills(stage) < self.wanted[stage] else None)
-            if process.exitcode is not None:
+            if process.exitcode is None:
+                end(process)
+            if process.exitcode != -signal.SIGKILL:
                 break
-            os.killpg(process.pid, signal.SIGKILL)
-            process.join()
             kept['moments'].append(round(moment, 3))
             bar.update()
             self._save()

@@ -3,6 +3,7 @@ import math
 import os
 import pickle
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from cleverdistiller.fileio import (
     read_metadata,
     read_state_dict,
     read_student,
+    remove_leftovers,
     replace_when_complete,
 )
 
@@ -103,6 +105,57 @@ def test_a_full_disk_is_told_between_processes_and_to_those_who_expect_an_oserro
     error = DiskFullError('a', 'b', 'c', errno.EDQUOT)
     assert isinstance(error, OSError) and error.strerror == os.strerror(errno.EDQUOT)
     assert str(pickle.loads(pickle.dumps(error))) == str(error) == 'got: a\n  expected: b\n  remedy: c'
+def test_content_is_on_the_disk_before_the_name_and_the_name_before_anything_else(tmp_path, monkeypatch):
+    done = []
+
+    def noted(call):
+        def calls(*args):
+            of = os.readlink(f'/proc/self/fd/{args[0]}') if isinstance(args[0], int) else args[0]
+            done.append((call.__name__, 'file' if str(of).endswith('.tmp') else 'folder', (tmp_path / 'a').exists()))
+            return call(*args)
+
+        return calls
+
+    monkeypatch.setattr(os, 'fsync', noted(os.fsync))
+    monkeypatch.setattr(os, 'replace', noted(os.replace))
+    with replace_when_complete(tmp_path / 'a') as temporary:
+        temporary.write_text('new')
+    assert done == [('fsync', 'file', False), ('replace', 'file', False), ('fsync', 'folder', True)]
+
+
+@pytest.mark.parametrize('number, known', [(errno.EINVAL, True), (errno.EBADF, True), (errno.EIO, False)])
+def test_a_file_system_that_cannot_keep_names_apart_is_no_fault_but_a_broken_disk_is(
+    tmp_path, monkeypatch, number, known
+):
+    stock = os.fsync
+
+    def fsync(descriptor):
+        if os.path.isdir(f'/proc/self/fd/{descriptor}'):
+            raise OSError(number, 'of a folder')
+        stock(descriptor)
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    with nullcontext() if known else pytest.raises(OSError), replace_when_complete(tmp_path / 'a') as temporary:
+        temporary.write_text('new')
+    assert (tmp_path / 'a').read_text() == 'new'
+
+
+def test_leftovers_of_some_files_or_of_all_are_removed_and_nothing_else(tmp_path):
+    names = ['a.pth', '.a.pth.7.tmp', '.b.pth.7.tmp', 'below/.a.pth.7.tmp', 'c.tmp', '.hidden']
+    (tmp_path / 'below').mkdir()
+    for name in names:
+        (tmp_path / name).touch()
+
+    def left() -> set[str]:
+        return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*') if path.is_file()}
+
+    remove_leftovers(tmp_path, 'a.pth')
+    assert set(names) - left() == {'.a.pth.7.tmp'}
+    remove_leftovers(tmp_path)
+    assert set(names) - left() == {'.a.pth.7.tmp', '.b.pth.7.tmp'}
+    remove_leftovers(tmp_path, recursive=True)
+    assert left() == {'a.pth', 'c.tmp', '.hidden'}
+    remove_leftovers(tmp_path / 'nowhere')
 
 
 @pytest.mark.parametrize('envelope', [None, 'state_dict', 'model', 'teacher'])

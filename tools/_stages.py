@@ -13,6 +13,7 @@ import shlex
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -287,6 +288,7 @@ def _become(command: Sequence[str], log: Path, gpus: int) -> None:
     """In the copy: run a tool as if it had been typed."""
     # A killed parent must not leave writers behind; torchrun ends its own workers if it is asked rather than killed.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM if gpus > 1 else signal.SIGKILL)
+    tqdm.set_lock(threading.RLock())  # else a copy that is killed while it draws would keep the lock of all the others
     sys.stdout = sys.stderr = output = open(log, 'a', buffering=1)  # noqa: SIM115  (until the end of the process)
     for descriptor in (1, 2):  # of whatever does not ask Python
         os.dup2(output.fileno(), descriptor)

@@ -83,3 +83,15 @@ def test_a_resumed_run_names_what_it_resumed(finished, tmp_path):
     make_runner(tmp_path, SmallSegmentor(), WriteResultsHook(), TRAINING, resume=True).train()
     found = made_from(tmp_path / 'val_results.json')
     assert found['checkpoint'] == str(tmp_path / 'epoch_1.pth') and found['epoch'] == 2
+
+
+def test_a_validation_that_a_kill_came_before_is_made_up_for(finished, tmp_path):
+    for name in ('epoch_1.pth', 'epoch_2.pth'):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    (tmp_path / '.epoch_2.pth.7.tmp').touch()
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
+    make_runner(tmp_path, SmallSegmentor(), WriteResultsHook(), TRAINING, resume=True).train()
+    found, expected = (read(folder / 'val_results.json') for folder in (tmp_path, finished))
+    assert found.pop('made_from') == dict(expected.pop('made_from'), checkpoint=str(tmp_path / 'epoch_2.pth'))
+    assert found == expected
+    assert not list(tmp_path.glob('.*.tmp'))  # each as large as a checkpoint
