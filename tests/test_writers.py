@@ -7,7 +7,6 @@ import itertools
 import json
 import logging
 import os
-import pickle
 import resource
 import shutil
 import signal
@@ -243,9 +242,9 @@ def simulated(kind: str) -> Case:
     def write(folder: Path, number: int) -> None:
         def frame_of(world, rig, index):
             frame = make_frame([car()], points=20, index=index, seed=index)
-            [name] = frame.images
-            image = replace(frame.images[name], rgb=frame.images[name].rgb[:4, :4])
-            return replace(frame, images={name: image})
+            [(name, image)] = frame.images.items()
+            corner = {key: getattr(image, key)[:4, :4] for key in ('rgb', 'depth_m', 'surface', 'instance')}
+            return replace(frame, images={name: replace(image, **corner)})
 
         def one_by_one(wanted, out, todo, workers, kind):
             for scene, frame in todo:
