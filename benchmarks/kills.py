@@ -25,6 +25,7 @@ import hashlib
 import json
 import multiprocessing
 import pickle
+import random
 import shlex
 import shutil
 import signal
@@ -140,7 +141,8 @@ def flat(content: object, prefix: str = '') -> Iterator[tuple[str, object]]:
 def digest_of(content: object) -> str:
     """SHA-256 of nested tensors and plain values, to the bit."""
     if isinstance(content, Tensor):
-        content = (str(content.dtype), tuple(content.shape), content.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        bits = content.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        content = (str(content.dtype), tuple(content.shape), bits)
     elif isinstance(content, dict):
         content = [(str(name), digest_of(content[name])) for name in sorted(content, key=str)]
     elif isinstance(content, list | tuple):
@@ -153,7 +155,8 @@ def commands() -> dict[str, list[Command]]:
     simulate = 'tools/simulate.py --out {out} --workers 2 --format'
     pretrain = 'configs/demo/cleverdistiller_minkunet14_standin_6e_simulated.py'
     probe = 'configs/demo/lp_minkunet14_100_nuscenes_simulated.py'
-    ours = '--cfg-options model.teacher.weights=random train_cfg.max_epochs=3 train_cfg.val_interval=3'
+    random_teacher = '--cfg-options model.teacher.weights=random'
+    ours = f'{random_teacher} train_cfg.max_epochs=3 train_cfg.val_interval=3'
     cache = f'tools/cache_teacher.py {pretrain} --out {{out}} --shard-size 6 --batch-size 3 --workers 1'
     train = 'tools/train.py {} --work-dir {{out}}'
     return dict(
@@ -161,16 +164,14 @@ def commands() -> dict[str, list[Command]]:
         prepare=[
             Command('prepare_kitti', 'tools/prepare_kitti.py {data}/kitti --out {out}', prepared),
             Command(
-                'prepare_nuscenes', 'tools/prepare_nuscenes.py {data}/nuscenes --version v1.0-mini --out {out}', prepared
+                'prepare_nuscenes',
+                'tools/prepare_nuscenes.py {data}/nuscenes --version v1.0-mini --out {out}',
+                prepared,
             ),
         ],
         cache=[
-            Command('cache_fp16', f'{cache} --cfg-options model.teacher.weights=random', files),
-            Command(
-                'cache_pca',
-                f'{cache} --form pca --components 8 --cfg-options model.teacher.weights=random',
-                files,
-            ),
+            Command('cache_fp16', f'{cache} {random_teacher}', files),
+            Command('cache_pca', f'{cache} --form pca --components 8 {random_teacher}', files),
         ],
         train=[
             Command('pretrain', f'{train.format(pretrain)} {ours}', trained, '--resume'),
@@ -270,15 +271,15 @@ class Kills:
                     turn = sum(self._of(each)['came_through'] for each in variants) % len(variants)
                     bar.set_postfix_str(variants[turn].name)
                     self._round(stage, variants[turn], bar)
-        kept = self.state['commands']
-        names = {stage: [each.name for each in variants] for stage, variants in commands().items()}
+        kept, stages = self.state['commands'], commands()
+        last_s = [each['undisturbed_s'] - moment for each in kept.values() for moment in each['moments']]
         return dict(
             kills={stage: self._kills(stage) for stage in self.wanted},
-            came_through={stage: sum(kept[name]['came_through'] for name in names[stage] if name in kept) for stage in self.wanted},
+            came_through={stage: sum(self._of(each)['came_through'] for each in stages[stage]) for stage in self.wanted},
             identical=not self.state['faults'],
             faults=self.state['faults'],
-            undisturbed_s={name: round(each['undisturbed_s'], 1) for name, each in kept.items() if each['came_through']},
-            last_second=sum(moment > each['undisturbed_s'] - LAST_S for each in kept.values() for moment in each['moments']),
+            undisturbed_s={name: round(each['undisturbed_s'], 1) for name, each in kept.items() if 'expected' in each},
+            in_the_last_second=sum(seconds < LAST_S for seconds in last_s),
             seconds=round(self.state['seconds']),
             seed=self.seed,
             torch=torch.__version__,
@@ -333,10 +334,7 @@ class Kills:
             self._save()
         while True:
             kept['attempts'] += 1
-            resume = f' {command.resume}' * (folder.exists() and bool(command.resume))
-            words = command.words.replace(' --cfg-options', f'{resume} --cfg-options') if resume else command.words
-            if resume and words == command.words:
-                words += resume
+            words = f'{command.words} {command.resume}' if folder.exists() else command.words
             moment = self._moment(command.name, kept['attempts'], kept['undisturbed_s'])
             process = start(self._words(words, folder), folder, self._log, self.data)
             process.join(moment if self._kills(stage) < self.wanted[stage] else None)
@@ -354,7 +352,8 @@ class Kills:
                 found = dict(command.result(folder))
             except Exception as error:  # of whatever reads what is not whole: the worst that can be found here
                 found = {f'cannot be read: {error!r}': ''}
-        different = sorted(name for name in found.keys() | kept['expected'].keys() if found.get(name) != kept['expected'].get(name))
+        expected = kept['expected']
+        different = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
         if process.exitcode or different:
             keep = self.work / f'fault_{len(self.state["faults"])}'
             shutil.copytree(folder, keep, symlinks=True)
@@ -368,8 +367,8 @@ class Kills:
 
     def _moment(self, name: str, attempt: int, length_s: float) -> float:
         """Seconds after the start, the same for the same seed, command and attempt."""
-        generator = torch.Generator().manual_seed(int(hashlib.sha256(f'{self.seed} {name} {attempt}'.encode()).hexdigest()[:8], 16))
-        which, where = torch.rand(2, generator=generator).tolist()
+        chance = random.Random(f'{self.seed} {name} {attempt}')
+        which, where = chance.random(), chance.random()
         if which < OFTEN:
             return max(length_s - LAST_S * where, 0.0)
         return length_s * where

@@ -427,7 +427,7 @@ def test_a_writer_stopped_in_the_middle_of_a_file_leaves_the_old_the_new_or_noth
     assert case.parts(folder) == new
 
 
-# What may write without replace_when_complete, and why nobody reads half of it.
+# What may write past replace_when_complete, and why nobody reads half of it.
 ALLOWED = {
     'evaluation/submission.py: zipfile.ZipFile(archive,': 'the temporary file of the caller',
     'datasets/waymo_detection_files.py: (out / path).write_bytes(': 'millions of files; the part, written after them, tells of them',
