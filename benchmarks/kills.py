@@ -275,7 +275,7 @@ class Kills:
         last_s = [each['undisturbed_s'] - moment for each in kept.values() for moment in each['moments']]
         return dict(
             kills={stage: self._kills(stage) for stage in self.wanted},
-            came_through={stage: sum(self._of(each)['came_through'] for each in stages[stage]) for stage in self.wanted},
+            came_through={name: sum(self._of(each)['came_through'] for each in stages[name]) for name in self.wanted},
             identical=not self.state['faults'],
             faults=self.state['faults'],
             undisturbed_s={name: round(each['undisturbed_s'], 1) for name, each in kept.items() if 'expected' in each},

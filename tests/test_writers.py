@@ -430,7 +430,7 @@ def test_a_writer_stopped_in_the_middle_of_a_file_leaves_the_old_the_new_or_noth
 # What may write past replace_when_complete, and why nobody reads half of it.
 ALLOWED = {
     'evaluation/submission.py: zipfile.ZipFile(archive,': 'the temporary file of the caller',
-    'datasets/waymo_detection_files.py: (out / path).write_bytes(': 'millions of files; the part, written after them, tells of them',
+    'datasets/waymo_detection_files.py: (out / path).write_bytes(': 'millions; the part comes after them',
     'datasets/kitti_infos.py: source.write_bytes(': 'in a TemporaryDirectory',
     'tools/_stages.py: log.open(': 'a log, for people',
     'tools/_stages.py: open(log,': 'a log, for people',
@@ -487,7 +487,8 @@ def unsafe_writes(text: str) -> list[str]:
     """Calls that write a file under another name than a temporary one of ``replace_when_complete``, or into memory."""
     tree, safe = ast.parse(text), set()
     bound = [(node.optional_vars, node.context_expr) for node in ast.walk(tree) if isinstance(node, ast.withitem)]
-    bound += [(target, node.value) for node in ast.walk(tree) if isinstance(node, ast.Assign) for target in node.targets]
+    assigned = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+    bound += [(target, node.value) for node in assigned for target in node.targets]
     for _ in range(2):  # a file opened under such a name is one, too
         for target, value in bound:
             if isinstance(target, ast.Name) and isinstance(value, ast.Call):
