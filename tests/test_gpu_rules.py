@@ -171,7 +171,7 @@ def allowed_waits(cfg: ConfigDict) -> int:
         return 170  # mostly mmdet3d's: masks, samplers, boxes
     if cfg.type == 'StudentSegmentor':
         lovasz = 4 * ('lovasz' in cfg.losses)  # of a class each, in mmdet3d's
-        return 2 + 2 + STUDENT_WAITS[cfg.backbone.type] + lovasz
+        return 2 + STUDENT_WAITS[cfg.backbone.type] + lovasz
     beyond = [auxiliary['type'] for auxiliary in cfg.get('auxiliaries', [])]
     students = 1 + ('TemporalConsistency' in beyond)
     tokens = 4 * ('ClassTokenMatching' in beyond)  # two a scan
