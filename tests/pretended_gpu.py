@@ -1,12 +1,12 @@
 """A GPU that is not there: on a CPU, the rules that only CUDA tensors meet.
 
-Tensors claim to lie on ``cuda:0``, so torch takes its own way for such: the lists of CUDA autocast, the decorators of custom
-autograd functions, every ``is_cuda``. Their numbers lie on the CPU. Without gradients: autograd asks a real driver.
+Tensors claim to lie on ``cuda:0``, so torch takes its own way for such: the lists of CUDA autocast, the decorators of
+custom autograd functions, every ``is_cuda``. Their numbers lie on the CPU. Without gradients: autograd asks a driver.
 
-What is refused as a GPU refuses it: a tensor of the CPU among tensors of the GPU, a generator of the CPU for numbers of the
-GPU, decompositions in half precision, and sparse convolutions for which spconv's own table of kernels has no entry (see
-``spconv_kernels``). What makes the host wait is counted by operator and by
-the line of ours that asks for it.
+What is refused as a GPU refuses it: a tensor of the CPU among tensors of the GPU, a generator of the CPU for numbers of
+the GPU, numbers of two types where one is wanted, decompositions in half precision, and sparse convolutions for which
+spconv's own table of kernels has no entry (see ``spconv_kernels``). What makes the host wait is counted by operator and
+by the function of ours that asks for it.
 """
 
 import importlib.util
@@ -29,16 +29,15 @@ HALF = (torch.float16, torch.bfloat16)
 OURS = '/cleverdistiller/'
 
 # The size of what comes out, or a value, goes to the host.
-_WAITS = (
-    '_local_scalar_dense', 'nonzero', '_unique2', 'unique_dim', 'unique_consecutive', 'masked_select', 'bincount', 'equal',
-)  # fmt: skip
+_WAITS = tuple(
+    '_local_scalar_dense nonzero _unique2 unique_dim unique_consecutive masked_select bincount equal'.split()
+)
 _INDEXING = ('index', 'index_put', 'index_put_', '_index_put_impl_')
 # Refuse numbers of two types. A CPU would, too, but half precision is computed in float32 here.
-_ONE_TYPE = (
-    'mm', 'addmm', 'bmm', 'baddbmm', 'mv', 'dot', 'convolution', '_embedding_bag', 'index_add', 'index_add_', 'index_copy',
-    'index_put', 'index_put_', '_index_put_impl_', 'scatter', 'scatter_', 'scatter_add', 'scatter_add_', 'scatter_reduce',
-    'scatter_reduce_',
-)  # fmt: skip
+_ONE_TYPE = tuple(
+    'mm addmm bmm baddbmm mv dot convolution _embedding_bag index_add index_add_ index_copy index_put index_put_ '
+    '_index_put_impl_ scatter scatter_ scatter_add scatter_add_ scatter_reduce scatter_reduce_'.split()
+)
 _COPIES = ('_to_copy', 'copy_')
 # LAPACK's and MAGMA's: no kernel in half precision, and in no list of autocast.
 _NO_HALF = tuple(

@@ -1,4 +1,4 @@
-"""spconv on a GPU that is not there: its own table of kernels answers which convolutions it could run, a CPU runs them."""
+"""spconv on a GPU that is not there: its own table of kernels says which convolutions it could run, a CPU runs them."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -111,19 +111,19 @@ def gpu_convolutions(to_cpu: Callable, to_gpu: Callable, wait: Callable) -> Iter
         if not subm:
             wait('neighbour table')
         geometry = ksize, stride, padding, dilation, out_padding, subm, transpose
-        out, table, counts = neighbours(indices, batch_size, spatial_shape, ConvAlgo.Native, *geometry)
+        out, table, counts = neighbours(indices, batch_size, spatial_shape, algo, *geometry)
         back = to_gpu(to_cpu(table)[[1, 0, 2]])  # an inverse convolution exchanges the two directions
         return out, counts, table, back, [], [], [], [], [np.ones(1, np.uint32)]
 
-    def neighbours(indices, batch_size, spatial_shape, algo, ksize, stride, padding, dilation, out_padding, subm, transpose):
+    def neighbours(indices, batch_size, spatial_shape, algo, *geometry):
         """The rows of the output, and (3, P): the row of the input, that of the output, and the tap of each pair."""
-        geometry = ksize, stride, padding, dilation, out_padding, subm, transpose
+        *_, subm, _ = geometry
         with no_dispatch():
-            out, table, counts = table_on_cpu(to_cpu(indices), batch_size, spatial_shape, *geometry)
+            out, table, counts = table_on_cpu(to_cpu(indices), batch_size, spatial_shape, geometry)
         return indices if subm else to_gpu(out), to_gpu(table), to_gpu(counts)
 
-    def table_on_cpu(indices, batch_size, spatial_shape, *geometry):
-        subm = geometry[-2]
+    def table_on_cpu(indices, batch_size, spatial_shape, geometry):
+        *_, subm, _ = geometry
         out, pairs, counts = pairs_on_cpu(indices, batch_size, spatial_shape, ConvAlgo.Native, *geometry)
         taps, used = pairs.shape[1], counts.tolist()
         if subm:  # only one half is counted; the centre sees itself
@@ -139,8 +139,8 @@ def gpu_convolutions(to_cpu: Callable, to_gpu: Callable, wait: Callable) -> Iter
         missing = missing_kernels(features.dtype, filters.dtype, out_dtype, shape, native, train)
         if missing:
             raise RuntimeError(
-                f"can't find suitable algorithm: features {features.dtype}, weight {filters.dtype}, output {out_dtype}, "
-                f'shape {shape}, {"native" if native else "implicit GEMM"}: {missing[0]} and {len(missing) - 1} more'
+                f"can't find suitable algorithm: features {features.dtype}, weight {filters.dtype}, output {out_dtype}"
+                f', shape {shape}, {"native" if native else "implicit GEMM"}: {missing[0]} and {len(missing) - 1} more'
             )
 
     def convolve(features, filters, table, rows: int, out_dtype):
