@@ -396,7 +396,11 @@ def write_files(folder, student, arguments) -> list[str]:
     torch.save(state, folder / 'bare.pth')
     trained = nn.ModuleDict(dict(student=student, head=nn.Linear(2, 2)))
     torch.save(dict(meta=dict(epoch=1), state_dict=trained.state_dict()), folder / 'epoch_1.pth')
-    return [str(folder / name) for name in ('student.safetensors', 'student.pth', 'bare.pth', 'epoch_1.pth')]
+    for name, inner in (('wrapped', student), ('epoch_2', trained)):  # DistributedDataParallel around torch.compile
+        wrapped = nn.ModuleDict(dict(module=nn.ModuleDict(dict(_orig_mod=inner))))
+        torch.save(dict(state_dict=wrapped.state_dict()), folder / f'{name}.pth')
+    files = ('student.safetensors', 'student.pth', 'bare.pth', 'epoch_1.pth', 'wrapped.pth', 'epoch_2.pth')
+    return [str(folder / name) for name in files]
 
 
 @pytest.mark.needs_sparse_conv

@@ -342,9 +342,10 @@ def read_student_arguments(path: str | Path, of_version: Mapping[int, dict]) -> 
         return {**of_version.get(1, {}), **made_with}
     content = read_checkpoint(path)
     states = (content[envelope] for envelope in ('state_dict', 'model') if isinstance(content.get(envelope), dict))
-    versions = getattr(next(states, content), '_metadata', {})  # safetensors has none
-    name = next((name for name in ('student', 'module.student', 'module', '') if name in versions), None)
-    return of_version.get(versions.get(name, {}).get('version'), {})
+    versions = {}  # by module, without wrappers: an inner one comes after its wrapper and takes its place
+    for name, entry in getattr(next(states, content), '_metadata', {}).items():  # safetensors has none
+        versions['.'.join(part for part in name.split('.') if part not in ('module', '_orig_mod'))] = entry
+    return of_version.get(versions.get('student', versions.get('', {})).get('version'), {})
 
 
 def check_state_dict(
