@@ -56,7 +56,7 @@ class ExportStudentHook(Hook):
         )
         stem = Path(runner.work_dir) / self.name
         with replace_when_complete(stem.with_suffix('.pth')) as temporary:
-            content = io.BytesIO()  # writing to a full disk itself, torch 2.1 aborts the process
+            content = io.BytesIO()  # writing itself, torch hides that the disk or quota is full
             torch.save(dict(meta=metadata, state_dict=state_dict), content)
             temporary.write_bytes(content.getbuffer())
         with replace_when_complete(stem.with_suffix('.safetensors')) as temporary:
