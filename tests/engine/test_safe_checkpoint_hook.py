@@ -179,10 +179,18 @@ def test_a_checkpoint_with_a_prefix_is_one_short_error(tmp_path, prefix, task):
 
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no device that is always full')
-def test_a_full_disk_stops_training_with_one_error_and_the_checkpoints_of_before(tmp_path):
-    (tmp_path / f'.epoch_2.pth.{os.getpid()}.tmp').symlink_to('/dev/full')
-    with pytest.raises(DiskFullError, match=r'epoch_2\.pth'):
-        train(tmp_path, epochs=3)
+def test_a_full_disk_stops_training_with_one_error_and_the_checkpoints_of_before(tmp_path, monkeypatch):
+    stock = SafeCheckpointHook.before_save_checkpoint
+
+    def fill_disk(hook, runner, checkpoint):  # not before training, which removes what killed writers left
+        if runner.epoch == 1:
+            (tmp_path / f'.epoch_2.pth.{os.getpid()}.tmp').symlink_to('/dev/full')
+        stock(hook, runner, checkpoint)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SafeCheckpointHook, 'before_save_checkpoint', fill_disk)
+        with pytest.raises(DiskFullError, match=r'epoch_2\.pth'):
+            train(tmp_path, epochs=3)
     assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_1.pth']
     train(tmp_path, epochs=3, resume=True)
     assert (tmp_path / 'epoch_3.pth').is_file()
