@@ -47,9 +47,9 @@ def test_a_leaf_has_at_most_25_lines_of_config(leaf):
 FOLDERS = dict(DEMO=['demo/*_simulated.py'], CLEVERDISTILLER_REAL_DATA=['pretrain/keyframe.py'])
 
 
-@pytest.mark.parametrize('folder', ["/x/o'brien", '/x/a b', '/x/a#b', '/x/"ü"', r'/x/a\nb'])
 @pytest.mark.parametrize('variable', FOLDERS)
-def test_a_folder_that_the_environment_names_may_be_called_anything(tmp_path, monkeypatch, variable, folder):
+def test_a_folder_that_the_environment_names_may_be_called_anything(tmp_path, monkeypatch, variable):
+    folder = r"""/x/o'brien's "a b" #ü \n {$HOME}"""
     monkeypatch.setenv(variable, folder)
     texts = []
     for leaf in [leaf for pattern in FOLDERS[variable] for leaf in (REPO / 'configs').glob(pattern)]:
