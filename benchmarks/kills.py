@@ -175,7 +175,7 @@ def commands() -> dict[str, list[Command]]:
         ],
         train=[
             Command('pretrain', f'{train.format(pretrain)} {ours}', trained, '--resume'),
-            Command('probe', train.format(probe), trained, '--resume'),
+            Command('probe', f'{train.format(probe)} --cfg-options model.student_weights=None', trained, '--resume'),
         ],
         demo=[Command('demo', '', told)],
     )
