@@ -63,6 +63,7 @@ SMALLER = {  # of the demo's commands
     '--scenes 16 --frames 5': '--scenes 5 --frames 1',
     '--scenes 8 --frames 10': '--scenes 3 --frames 3',
     '--scenes 8 --frames 6': '--scenes 4 --frames 3',
+    '--index 12': '--index 1',  # of a picture
     'model.student_weights': f'{ONE_BY_ONE}model.student_weights',  # one labelled frame is no batch of two
     'val_evaluator.predictions_file': 'train_cfg.max_epochs=8 train_cfg.val_interval=8 val_evaluator.predictions_file',
 }
@@ -184,6 +185,7 @@ def commands() -> dict[str, list[Command]]:
 def small_demo() -> None:
     """The demo's tool with a plan of less of everything: streets, students, draws, steps."""
     _demo_plan.STUDENTS, _demo_plan.DETECTED, _demo_plan.DRAWS = ('scalr', 'cleverdistiller'), ('cleverdistiller',), 1
+    _demo_plan.FRAMES = '0 1'
     del _demo_plan.LABELS['mlp']
     demo.run(SmallPlan(0, 'stand-in'), processes=1)
 
