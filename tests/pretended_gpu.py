@@ -30,13 +30,42 @@ OURS = '/cleverdistiller/'
 
 # The size of what comes out, or a value, goes to the host.
 _WAITS = tuple(
-    '_local_scalar_dense nonzero _unique2 unique_dim unique_consecutive masked_select bincount equal'.split()
+    [
+        '_local_scalar_dense',
+        'nonzero',
+        '_unique2',
+        'unique_dim',
+        'unique_consecutive',
+        'masked_select',
+        'bincount',
+        'equal',
+    ]
 )
 _INDEXING = ('index', 'index_put', 'index_put_', '_index_put_impl_')
 # Refuse numbers of two types. A CPU would, too, but half precision is computed in float32 here.
 _ONE_TYPE = tuple(
-    'mm addmm bmm baddbmm mv dot convolution _embedding_bag index_add index_add_ index_copy index_put index_put_ '
-    '_index_put_impl_ scatter scatter_ scatter_add scatter_add_ scatter_reduce scatter_reduce_'.split()
+    [
+        'mm',
+        'addmm',
+        'bmm',
+        'baddbmm',
+        'mv',
+        'dot',
+        'convolution',
+        '_embedding_bag',
+        'index_add',
+        'index_add_',
+        'index_copy',
+        'index_put',
+        'index_put_',
+        '_index_put_impl_',
+        'scatter',
+        'scatter_',
+        'scatter_add',
+        'scatter_add_',
+        'scatter_reduce',
+        'scatter_reduce_',
+    ]
 )
 _COPIES = ('_to_copy', 'copy_')
 # LAPACK's and MAGMA's: no kernel in half precision, and in no list of autocast.
@@ -322,13 +351,12 @@ def _run(func, args, kwargs):
     return mapped(narrowed, found)
 
 
-
 @contextmanager
 def _point_operators() -> Iterator[None]:
     """Let mmcv's operators on points, where a detector has replaced them, compute by our own ones for a CPU."""
     from mmcv.ops.roipoint_pool3d import RoIPointPool3dFunction
 
-    from cleverdistiller.compat import mmcv, missing_operators
+    from cleverdistiller.compat import missing_operators, mmcv
 
     holders = [(RoIPointPool3dFunction, 'forward')]
     holders += [(importlib.import_module(module), name) for module, names in mmcv._HELD_BY.items() for name in names]

@@ -230,8 +230,27 @@ def test_a_transfer_steps_and_predicts_on_a_cpu_at_reduced_size(leaf, tmp_path):
 
 def test_the_class_weights_are_in_the_order_of_the_classes():
     """Pointcept's order, from which its weights were copied."""
-    names = """car bicycle motorcycle truck other-vehicle person bicyclist motorcyclist road parking sidewalk
-        other-ground building fence vegetation trunk terrain pole traffic-sign""".split()
+    names = [
+        'car',
+        'bicycle',
+        'motorcycle',
+        'truck',
+        'other-vehicle',
+        'person',
+        'bicyclist',
+        'motorcyclist',
+        'road',
+        'parking',
+        'sidewalk',
+        'other-ground',
+        'building',
+        'fence',
+        'vegetation',
+        'trunk',
+        'terrain',
+        'pole',
+        'traffic-sign',
+    ]
     cfg = Config.fromfile(REPO / 'configs/segmentation/ft_minkunet34_1_semantickitti_weighted.py')
     assert list(DATASETS.get(cfg.train_dataloader.dataset.type).labels.names) == names
     weights = dict(zip(names, cfg.model.losses.ce.class_weight))
@@ -252,9 +271,7 @@ def test_the_detection_protocols_are_there():
         for percent, name in sets
         if percent != 100
     }
-    expected |= {
-        f'{method}_openpcdetpointrcnn_minkunet34_5_kitti' for method in ('random', 'scalr', 'cleverdistiller')
-    }
+    expected |= {f'{method}_openpcdetpointrcnn_minkunet34_5_kitti' for method in ('random', 'scalr', 'cleverdistiller')}
     expected |= {f'random_pointrcnn_pointnet2_{percent}_kitti' for percent in (5, 100)}
     expected.add('submission_pointrcnn_minkunet34_kitti')
     assert {leaf.stem for leaf in DETECTION} == expected
@@ -279,7 +296,6 @@ def test_a_detector_says_what_its_name_says(leaf):
         assert weights == (
             None if method == 'random' else f'work_dirs/{method}_minkunet34_vitb_{epochs}e_nuscenes/student.safetensors'
         )
-
 
     stage, openpcdet = cfg.model.train_cfg.rcnn, detector == 'openpcdetpointrcnn'
     assert (stage.cls_pos_thr, stage.cls_neg_thr) == ((0.6, 0.45) if openpcdet else (0.7, 0.25))

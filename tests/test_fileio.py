@@ -105,6 +105,8 @@ def test_a_full_disk_is_told_between_processes_and_to_those_who_expect_an_oserro
     error = DiskFullError('a', 'b', 'c', errno.EDQUOT)
     assert isinstance(error, OSError) and error.strerror == os.strerror(errno.EDQUOT)
     assert str(pickle.loads(pickle.dumps(error))) == str(error) == 'got: a\n  expected: b\n  remedy: c'
+
+
 def test_content_is_on_the_disk_before_the_name_and_the_name_before_anything_else(tmp_path, monkeypatch):
     done = []
 

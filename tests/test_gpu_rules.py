@@ -231,7 +231,7 @@ def test_without_the_rule_of_eval_mode_a_frozen_minkunet_finds_no_kernel(precisi
     with PretendedGPU(), autocast(precision):
         grid = grid_of(on_gpu(torch.rand(300, 4) * 5))
         student(grid)
-        with pytest.raises(RuntimeError, match='suitable algorithm: features torch.float16, weight torch.float32'):
+        with pytest.raises(RuntimeError, match=r'suitable algorithm: features torch.float16, weight torch.float32'):
             student._forward_taps(grid, ('last',))
 
 

@@ -115,7 +115,6 @@ def test_no_other_code_of_ours_lists_folders():
         f'{path.name}: {ast.unparse(node)}'.replace('"', "'")  # Pythons differ in the quotes around nested ones
         for path in [*(REPO / 'projects').rglob('*.py'), *(REPO / 'tools').rglob('*.py')]
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call)
-        and re.search(rf'(^|\.)({"|".join(names)})$', ast.unparse(node.func))
+        if isinstance(node, ast.Call) and re.search(rf'(^|\.)({"|".join(names)})$', ast.unparse(node.func))
     }
     assert found == LISTS_ALL

@@ -44,7 +44,7 @@ def test_numbers_come_first_and_are_json(tmp_path):
 )
 def test_a_simulated_set_is_refused_until_it_is_complete(tmp_path, reads):
     (tmp_path / 'simulation.json').write_text(json.dumps(dict(simulated=True, complete=False)))
-    with pytest.raises(InputError, match='not complete(?s:.*)run the same tools/simulate.py'):
+    with pytest.raises(InputError, match=r'not complete(?s:.*)run the same tools/simulate.py'):
         reads(tmp_path)
 
 

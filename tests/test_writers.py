@@ -228,9 +228,7 @@ def waymo_detection(folder: Path, number: int) -> None:
 
 def waymo_objects(folder: Path) -> object:
     for number in (1, 2):
-        part = waymo_detection_files.read_part(
-            record_file(folder, number), waymo_detection_files.Conversion(folder)
-        )
+        part = waymo_detection_files.read_part(record_file(folder, number), waymo_detection_files.Conversion(folder))
         if part:
             return [number, *((folder / each['path']).stat().st_size for each in part['objects'])]
     return None
@@ -290,9 +288,7 @@ CASES = dict(
     ),
     superpixels=Case(superpixels, dict(ids=lambda folder: read_superpixels(folder / 'a.png')[0].tolist())),
     shard=Case(shard, dict(rows=shard_rows)),
-    cache_record=Case(
-        lambda folder, number: record_of(batch_size=number).write(folder), dict(record=CacheRecord.read)
-    ),
+    cache_record=Case(lambda folder, number: record_of(batch_size=number).write(folder), dict(record=CacheRecord.read)),
     basis=Case(basis, dict(basis=lambda folder: plain(read_checkpoint(folder / BASIS_FILE)))),
     submission=Case(submission, dict(archive=packed)),
     waymo_segmentation=Case(waymo_segmentation, dict(labels=waymo_labels)),

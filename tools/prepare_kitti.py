@@ -39,9 +39,7 @@ from cleverdistiller.provenance import pass_the_mark_on, refuse_unfinished
 OFFICIAL_TRAIN = Path(__file__).parent.parent / 'configs' / 'splits' / 'kitti' / 'train.txt'
 
 
-def prepare(
-    root: Path, out: Path | None = None, lists: Path | None = None, drop_nan: bool = False
-) -> dict[Path, int]:
+def prepare(root: Path, out: Path | None = None, lists: Path | None = None, drop_nan: bool = False) -> dict[Path, int]:
     """Check the download, write what training needs, and say what was seen.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import mmcv.ops
 import mmdet3d
-import mmdet3d.models  # noqa: F401, every module that may hold an operator
+import mmdet3d.models
 import numpy as np
 import pytest
 import torch

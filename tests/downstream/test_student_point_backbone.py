@@ -7,12 +7,12 @@ import torch
 from mmdet3d.registry import MODELS
 from mmengine.optim import build_optim_wrapper
 from safetensors.torch import save_file
-from small_point_rcnn import STUDENT
 from torch import nn
 
 from cleverdistiller.downstream.student_weights import StudentOptions, transfer_student
 from cleverdistiller.errors import InputError
 from cleverdistiller.ops.state_dict_hash import state_dict_hash
+from small_point_rcnn import STUDENT
 
 OPTIONS = StudentOptions('model.backbone', 'model.backbone.student', 'model.backbone.voxel_size_m')
 
@@ -181,7 +181,7 @@ def test_an_export_older_than_an_argument_is_another_student_though_all_its_tens
     path = str(tmp_path / 'student.safetensors')
     metadata = dict(voxel_size_m='0.5', student=json.dumps(dict(type=small['type'], **made_with)))
     save_file(dict(summed.state_dict()), path, metadata=metadata)
-    with pytest.raises(InputError, match='--cfg-options model.backbone.student.unpooling=sum'):
+    with pytest.raises(InputError, match=r'--cfg-options model.backbone.student.unpooling=sum'):
         transfer_student(default, path, 0.5, OPTIONS, allow_missing=allow_missing)
     assert transfer_student(summed, path, 0.5, OPTIONS, allow_missing=allow_missing).share == 1
 

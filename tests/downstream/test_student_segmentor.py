@@ -212,7 +212,7 @@ def test_training_on_a_single_voxel_names_the_frames():
 def test_other_errors_of_the_network_stay_what_they_are():
     model = small_segmentor()
     model.decode_head.forward = lambda features: (_ for _ in ()).throw(ValueError('something else'))
-    with pytest.raises(ValueError, match='^something else$'):
+    with pytest.raises(ValueError, match=r'^something else$'):
         step(model, batch())
 
 

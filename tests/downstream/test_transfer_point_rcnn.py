@@ -12,6 +12,10 @@ from mmdet3d.registry import MODELS
 from mmdet3d.structures import LiDARInstance3DBoxes
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+
+from cleverdistiller.downstream.detectors import PiecewiseRoISampler
+from cleverdistiller.errors import InputError
+from conftest import REPO
 from small_point_rcnn import (
     MINKUNET,
     POINTNET2,
@@ -24,10 +28,6 @@ from small_point_rcnn import (
     street,
     without_objects,
 )
-
-from cleverdistiller.downstream.detectors import PiecewiseRoISampler
-from cleverdistiller.errors import InputError
-from conftest import REPO
 
 STOCK = STOCK_CONFIGS / '_base_/models/point_rcnn.py'
 STOCK_RUN = STOCK_CONFIGS / 'point_rcnn/point-rcnn_8xb2_kitti-3d-3class.py'

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small_point_rcnn import MINKUNET, batch, small_point_rcnn, street
 
 from cleverdistiller.errors import InputError
+from small_point_rcnn import MINKUNET, batch, small_point_rcnn, street
 
 pytestmark = pytest.mark.needs_mmcv_ops
 

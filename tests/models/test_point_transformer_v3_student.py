@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from mmdet3d.registry import MODELS
 from mmengine.config import Config
-from mmengine.runner.checkpoint import load_state_dict
 from mmengine.optim import build_optim_wrapper
+from mmengine.runner.checkpoint import load_state_dict
 from safetensors.torch import save_file
 from timm.layers import DropPath
 from torch import nn
@@ -157,7 +157,7 @@ class TwoFoldPoints(dict):
     """What Pointcept's modules hand on: ``feat``, and ``sparse_conv_feat``, which should hold the same and may not."""
 
     def through(self, layer) -> None:
-        """A layer of torch writes both; a sparse convolution reads and writes the second, and copies it to the first."""
+        """A layer of torch writes both; a sparse convolution reads and writes the second and copies it to the first."""
         if isinstance(layer, load_backend('auto').module.SubMConv3d):
             self['sparse_conv_feat'] = layer(self['sparse_conv_feat'])
             self['feat'] = self['sparse_conv_feat'].features
@@ -411,12 +411,14 @@ def test_files_from_before_the_option_are_loaded_as_what_they_are_or_refused(tmp
     for path in write_files(tmp_path, old, arguments):
         loaded = make_student(unpooling='sum', weights=path)
         assert torch.equal(loaded(grid), old(grid)), path
-        with pytest.raises(InputError, match='unpooling=sum(?s:.*)unpooling=pointcept(?s:.*)say student.unpooling=sum'):
+        with pytest.raises(
+            InputError, match=r'unpooling=sum(?s:.*)unpooling=pointcept(?s:.*)say student.unpooling=sum'
+        ):
             make_student(weights=path)
     new = make_student()
     for path in write_files(tmp_path, new, new.arguments):
         assert torch.equal(make_student(weights=path)(grid), new(grid)), path
-        with pytest.raises(InputError, match='say student.unpooling=pointcept'):
+        with pytest.raises(InputError, match=r'say student.unpooling=pointcept'):
             make_student(unpooling='sum', weights=path)
     save_file(dict(old.state_dict()), tmp_path / 'foreign.safetensors')  # converted from elsewhere: says nothing
     make_student(weights=str(tmp_path / 'foreign.safetensors'))
@@ -428,10 +430,10 @@ def test_an_old_run_is_not_resumed_or_tested_with_the_new_default():
     state = old.state_dict()
     assert state._metadata['backbone']['version'] == 1  # as of every module that never said another
     for load in (new.load_state_dict, lambda state: load_state_dict(new, state)):  # torch's and mmengine's
-        with pytest.raises(InputError, match='--cfg-options model.backbone.unpooling=sum'):
+        with pytest.raises(InputError, match=r'--cfg-options model.backbone.unpooling=sum'):
             load(state)
     load_state_dict(old, state, strict=True)
-    with pytest.raises(InputError, match='--cfg-options model.backbone.unpooling=pointcept'):
+    with pytest.raises(InputError, match=r'--cfg-options model.backbone.unpooling=pointcept'):
         load_state_dict(old, copy.deepcopy(new).state_dict())
 
 

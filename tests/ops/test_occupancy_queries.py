@@ -28,7 +28,7 @@ def members_of_cells(points, size_m) -> dict[tuple, list[int]]:
     """Rows of the points in each cell, point by point."""
     members = {}
     for row, point in enumerate(points.double()):
-        members.setdefault(tuple(int(math.floor(value / size_m)) for value in point[:3].tolist()), []).append(row)
+        members.setdefault(tuple(math.floor(value / size_m) for value in point[:3].tolist()), []).append(row)
     return members
 
 

@@ -1,6 +1,7 @@
 """Operators on boxes against loops that restate their CUDA kernels; points on faces included."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -165,7 +166,7 @@ def kernel_overlap(a, b) -> float:
         return 0.0
     centre = sum(points) / np.float32(len(points))
     points.sort(key=lambda point: np.arctan2(*(point - centre)[::-1]))
-    area = sum(cross(p - points[0], q - points[0]) for p, q in zip(points, points[1:]))
+    area = sum(cross(p - points[0], q - points[0]) for p, q in pairwise(points))
     return float(abs(area) / 2)
 
 

@@ -295,9 +295,9 @@ def test_the_gradient_of_grouping_is_rounded_after_each_term_in_half_precision()
 
 def test_counts_that_do_not_add_up_are_refused():
     xyz, few = torch.zeros(16, 3), COUNTS - 1
-    with pytest.raises(InputError, match='xyz_batch_cnt=.*for 16 rows(?s:.*)add up to 16'):
+    with pytest.raises(InputError, match=r'xyz_batch_cnt=.*for 16 rows(?s:.*)add up to 16'):
         stacked_ball_query(1, 2, xyz, xyz[:9], few, CENTRE_COUNTS)
-    with pytest.raises(InputError, match='indices_batch_cnt=.*for 8 rows'):
+    with pytest.raises(InputError, match=r'indices_batch_cnt=.*for 8 rows'):
         stacked_grouping_operation(xyz, torch.zeros(8, 2).int(), COUNTS, CENTRE_COUNTS)
 
 

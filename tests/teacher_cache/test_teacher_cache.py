@@ -211,7 +211,10 @@ def test_a_cache_without_times_is_read_by_content(place, read_whole, monkeypatch
         with monkeypatch.context() as patch:
             names = ('name', 'num_bytes', 'crc32', 'native_size_hw')
             facts = attrgetter(*names)
-            patch.setattr('cleverdistiller.teacher_cache.shard.asdict', lambda image: dict(zip(names, facts(image))))
+            patch.setattr(
+                'cleverdistiller.teacher_cache.shard.asdict',
+                lambda image, names=names, facts=facts: dict(zip(names, facts(image))),
+            )
             Shard.write(shard.path, tensors, shard.images, record.cache_id)
     assert b'mtime_ns' not in (place.cache / Shard.name(0)).read_bytes()
     cache = TeacherCache(place.cache, str(place.frames))

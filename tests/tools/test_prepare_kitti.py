@@ -253,7 +253,9 @@ def test_labels_without_2d_boxes_are_taken_with_one_loud_line(tmp_path, capsys):
     root = write_kitti_root(tmp_path)
     change_files(root, 'label_2', lambda old: old.replace(b'500.00 150.00 560.00 200.00', b'0 0 0 0'))
     path = root / 'training' / 'label_2' / '000003.txt'
-    hidden = path.read_text().replace('Pedestrian 0.00 0', 'Pedestrian 0.40 0').replace('Cyclist 0.00 0', 'Cyclist 0.00 3')
+    hidden = (
+        path.read_text().replace('Pedestrian 0.00 0', 'Pedestrian 0.40 0').replace('Cyclist 0.00 0', 'Cyclist 0.00 3')
+    )
     path.write_text(hidden)
     run_script(TOOL, root)
     assert capsys.readouterr().out.count('WARNING: all 2D boxes are empty') == 1
@@ -278,6 +280,7 @@ def test_any_spelling_that_the_benchmark_reads_gives_the_same_bytes(prepared, tm
         return ('\n' + '\n\n'.join([*rows[-1:], *rows[:-1]]) + '\n').encode()  # regions first
 
     change_files(root, 'label_2', label)
+
     def calibration(content: bytes) -> bytes:
         return b'\n\n'.join(b' ' + row.replace(b': ', b':\t ') for row in content.splitlines()[::-1])
 

@@ -10,7 +10,15 @@ import pytest
 from cleverdistiller.datasets import WaymoSegmentation
 from conftest import REPO
 from runs import run_script
-from waymo_root import FRAMES, LABELLED, expected_cloud, flip_the_last_bit, read_records, write_records, write_waymo_root
+from waymo_root import (
+    FRAMES,
+    LABELLED,
+    expected_cloud,
+    flip_the_last_bit,
+    read_records,
+    write_records,
+    write_waymo_root,
+)
 
 PREPARE = REPO / 'tools' / 'prepare_waymo_segmentation.py'
 PIPELINE = [

@@ -405,9 +405,7 @@ def _prefix_of(names: Collection[str], others: Collection[str]) -> str | None:
     prefixes = Counter()
     for other in others:
         parts = other.split('.')
-        prefixes.update(
-            '.'.join(parts[:cut]) + '.' for cut in range(1, len(parts)) if '.'.join(parts[cut:]) in names
-        )
+        prefixes.update('.'.join(parts[:cut]) + '.' for cut in range(1, len(parts)) if '.'.join(parts[cut:]) in names)
     prefix, count = max(prefixes.items(), key=lambda item: item[1], default=('', 0))
     return prefix if 2 * count > len(names) else None
 

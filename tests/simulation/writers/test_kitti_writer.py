@@ -6,7 +6,6 @@ from pathlib import Path
 import mmdet3d
 import numpy as np
 import pytest
-from kitti_frames import car, driven, make_frame, thing
 from mmdet3d.structures.ops.box_np_ops import box_camera_to_lidar, points_in_rbbox
 from PIL import Image
 
@@ -14,6 +13,7 @@ from cleverdistiller.errors import InputError
 from cleverdistiller.simulation.sensors.rigs import KITTI_R0_RECT, KITTI_VELO_TO_CAM
 from cleverdistiller.simulation.surfaces import SurfaceClass
 from cleverdistiller.simulation.writers.kitti_writer import KittiWriter, label_rows, projected_box
+from kitti_frames import car, driven, make_frame, thing
 
 
 def converter():

@@ -5,7 +5,6 @@ from pathlib import Path
 import mmdet3d
 import numpy as np
 import pytest
-from kitti_frames import car, driven, make_frame, thing
 from mmdet3d.datasets import SemanticKittiDataset
 from mmengine.config import Config
 
@@ -13,6 +12,7 @@ from cleverdistiller.errors import InputError
 from cleverdistiller.simulation.sensors.rigs import KITTI
 from cleverdistiller.simulation.surfaces import SurfaceClass
 from cleverdistiller.simulation.writers.semantickitti_writer import IDS, SemanticKittiWriter, point_labels
+from kitti_frames import car, driven, make_frame, thing
 
 OFFICIAL = Config.fromfile(
     Path(mmdet3d.__file__).parent / '.mim' / 'configs' / '_base_' / 'datasets' / 'semantickitti.py'

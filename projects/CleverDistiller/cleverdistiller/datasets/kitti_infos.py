@@ -147,9 +147,7 @@ def points_in_boxes(points_lidar: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return box_np_ops.points_in_rbbox(points_lidar, boxes) if len(boxes) else np.zeros((len(points_lidar), 0), bool)
 
 
-def prepare_frame(
-    root: Path, out: Path, split: str, frame: str, with_boxes_px: bool = True
-) -> tuple[dict, list[dict]]:
+def prepare_frame(root: Path, out: Path, split: str, frame: str, with_boxes_px: bool = True) -> tuple[dict, list[dict]]:
     """Write a frame's cropped scan and, of a training frame, its objects' points.
 
     Rows that are NaN or infinite are left out: :func:`kitti_plausibility.look_at_frame` refuses them before.

@@ -71,7 +71,7 @@ def look_at_frame(root: Path, split: str, frame: str, drop_nan: bool = False) ->
     seen = points_in_view(info, points)
     if not len(seen):
         return files['calib'], (
-            'no point of its scan is seen by camera 2: Tr_velo_to_cam, or R0_rect or P2, is of other axes than KITTI\'s'
+            "no point of its scan is seen by camera 2: Tr_velo_to_cam, or R0_rect or P2, is of other axes than KITTI's"
         )
     boxes = boxes_lidar(info) if split != 'test' else np.zeros((0, 7), np.float32)
     box_px = info['annos']['bbox'][: len(boxes)] if len(boxes) else np.zeros((0, 4))
@@ -194,8 +194,8 @@ def _doubts_of_boxes(
         )
     if has_box_px.any() and in_box_px[has_box_px].mean() < HALF:
         doubts.append(
-            f'only {in_box_px[has_box_px].mean():.0%} of the 3D boxes have their middle in their own 2D box: is P2 that '
-            'of the labels?'
+            f'only {in_box_px[has_box_px].mean():.0%} of the 3D boxes have their middle in their own 2D box: is P2 '
+            'that of the labels?'
         )
     return doubts
 

@@ -29,7 +29,8 @@ class MaskedImages(SeededSamples, BaseDataset):
         test_mode (bool): See :class:`mmengine.dataset.BaseDataset`.
 
     Raises:
-        InputError: If the folder is a simulated set that is not complete, lacks its classes or its images, a mask is missing, or no scene is left for training.
+        InputError: If the folder is a simulated set that is not complete, lacks its classes or its images, a mask is
+            missing, or no scene is left for training.
     """
 
     def __init__(

@@ -22,9 +22,7 @@ from cleverdistiller.fileio import (
     visible_paths,
 )
 
-STUDENTS_PLACE = (
-    'an exported student goes to model.student_weights or, in a detector, model.backbone.student_weights'
-)
+STUDENTS_PLACE = 'an exported student goes to model.student_weights or, in a detector, model.backbone.student_weights'
 
 
 @register_backend('replace_when_complete')

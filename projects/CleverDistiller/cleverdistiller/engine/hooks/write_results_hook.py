@@ -14,8 +14,9 @@ from cleverdistiller.provenance import is_simulated, versions, write_results
 class WriteResultsHook(Hook):
     """Write the metrics to the work dir, with what they were made from.
 
-    ``val_results.json`` after each validation (one that a kill came before is made up for by ``--resume``), ``test_results.json`` after a test, and ``test_tta_results.json`` after
-    a test with test-time augmentation, which is to be reported apart.
+    ``val_results.json`` after each validation (``--resume`` makes up for one that a kill prevented),
+    ``test_results.json`` after a test, and ``test_tta_results.json`` after a test with test-time augmentation, which is
+    to be reported apart.
 
     ``made_from`` holds ``config``, ``checkpoint`` (that the run started or resumed from), ``epoch``, ``seed``,
     ``student_weights``, ``frozen`` and ``bn_train_in_lp`` of the model or its backbone, ``ann_file`` and ``frame_list``

@@ -29,9 +29,9 @@ class PointTransformerV3Student(SparseStudent):
     - ``(64, 64, 128, 256)``: Pointcept's, 46.16 M.
 
     In Pointcept's decoder, the positional convolution of a stage's first block reads the projected skip features alone:
-    its unpooling adds the parents' to ``feat`` and leaves ``sparse_conv_feat`` as it was. Published weights were trained
-    so. Students that were trained here before there was ``unpooling`` read the sum; their files say so by saying nothing
-    of it, and are refused where ``unpooling`` is not ``sum``.
+    its unpooling adds the parents' to ``feat`` and leaves ``sparse_conv_feat`` as it was. Published weights were
+    trained so. Students that were trained here before there was ``unpooling`` read the sum; their files say so by
+    saying nothing of it, and are refused where ``unpooling`` is not ``sum``.
 
     Differs from Pointcept where a feature would depend on what else is in the batch: its curves' length, and its patch
     length without flash attention; and the order of the curves is fixed in eval mode.

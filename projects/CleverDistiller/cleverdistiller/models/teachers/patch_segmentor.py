@@ -42,9 +42,7 @@ class PatchSegmentor(BaseModel):
         super().__init__()
         size_hw = rows_and_columns(image_size_hw, 'model.image_size_hw')
         # The teacher's options; its position table is that of this image size.
-        self.arguments = dict(
-            name=name, image_size_hw=size_hw, arch=dict(arch or {}, img_size=size_hw)
-        )
+        self.arguments = dict(name=name, image_size_hw=size_hw, arch=dict(arch or {}, img_size=size_hw))
         self.balance = balance
         self.vit = create_vit(name, 'random', self.arguments['arch'])
         self.classifier = nn.Linear(self.vit.embed_dim, num_classes)
