@@ -27,6 +27,7 @@ def write_labelled_scans(root: Path, config: dict, count: int, points: int = 300
         cloud = rng.uniform(-10, 10, (points, load_dim)).astype(np.float32)
         ids = rng.choice([0, *labels.first_raw_ids], points).astype(labels.dtype)
         cloud[:, 2] = labels.decode(ids) - 5
+        cloud[:, 3] = rng.uniform(0, 1, points)
         for key, name, values in (('pts', scan, cloud), ('pts_semantic_mask', mask, ids)):
             path = root / prefix.get(key, '') / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -101,9 +101,11 @@ def trained(folder: Path, number: int) -> SimpleNamespace:
     for values in net.parameters():
         nn.init.constant_(values, number)
     net.arguments = dict(width=10)
-    parts = dict(student=net, vit=net, arguments={}, data_preprocessor=SimpleNamespace(voxel_size_m=0.1))
+    model = nn.Module()
+    model.student = model.vit = net
+    model.arguments, model.data_preprocessor = {}, SimpleNamespace(voxel_size_m=0.1)
     return SimpleNamespace(
-        model=SimpleNamespace(**parts),
+        model=model,
         work_dir=str(folder),
         cfg=SimpleNamespace(pretty_text=''),
         train_dataloader=SimpleNamespace(dataset=Scans()),
@@ -177,6 +179,7 @@ def records_of(number: int):
         context=SimpleNamespace(name='c'), timestamp_micros=1, laser_labels=[SimpleNamespace(num_lidar_points_in_box=9)]
     )
     reads = SimpleNamespace(
+        check_records=lambda source: None,
         damage_named=lambda source: nullcontext(),
         labelled_frames=lambda source: [frame],
         labelled_points=lambda frame: (points[:, :4], np.full(20, number, np.uint8)),
