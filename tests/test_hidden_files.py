@@ -23,7 +23,6 @@ from scan_roots import SETS, write_scan_root
 # Those that look for hidden files, or must see all there is.
 LISTS_ALL = {
     'fileio.py: folder.glob(pattern)',
-    "fileio.py: folder.glob(f'{'**/' * recursive}.{name}.*.tmp')",
     'run.py: threads.iterdir()',
     "build_mmcv.py: Path(temporary).glob('mmcv-*.whl')",
     'demo.py: plan.out.iterdir()',

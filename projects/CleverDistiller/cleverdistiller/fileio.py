@@ -35,6 +35,9 @@ def replace_when_complete(path: str | Path) -> Iterator[Path]:
     content is on the disk before the name, the name before the block's caller goes on. A kill leaves the temporary
     file, which no reader takes for a file of the set; see :func:`remove_leftovers`.
 
+    The block must hear of what cannot be written: give Python the bytes, not numpy's ``tofile`` the path, which says
+    nothing where the end of an array finds no room, nor torch's ``save``.
+
     Raises:
         DiskFullError: If the disk or quota is full.
     """
@@ -64,7 +67,8 @@ def remove_leftovers(folder: Path, name: str = '*', recursive: bool = False) -> 
         name (str): Pattern of the names of the files that were to be written.
         recursive (bool): In the folders below, too.
     """
-    for leftover in folder.glob(f'{"**/" * recursive}.{name}.*.tmp'):
+    pattern = '**/' * recursive + f'.{name}.*.tmp'
+    for leftover in folder.glob(pattern):
         leftover.unlink(missing_ok=True)
 
 

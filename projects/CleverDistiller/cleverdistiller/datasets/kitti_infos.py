@@ -231,7 +231,7 @@ def build_database(objects: Iterable[dict]) -> Mapping[str, list[dict]]:
 
 def _write(path: Path, points: np.ndarray) -> None:
     with replace_when_complete(path) as temporary:
-        points.astype(np.float32).tofile(temporary)
+        temporary.write_bytes(points.astype(np.float32).tobytes())
 
 
 @cache

@@ -36,5 +36,5 @@ class SegSubmission(Submission):
             )
         name = self.file_of(sample)
         with replace_when_complete(self.out_dir / name) as temporary:
-            self.raw_ids[prediction].tofile(temporary)
+            temporary.write_bytes(self.raw_ids[prediction].tobytes())
         return name

@@ -35,7 +35,7 @@ def write_points(path: Path, scan: LidarScan) -> None:
         scan (LidarScan): N points, written in their order.
     """
     with replace_when_complete(path) as temporary:
-        np.column_stack([scan.points_lidar_m, scan.intensity]).astype('<f4').tofile(temporary)
+        temporary.write_bytes(np.column_stack([scan.points_lidar_m, scan.intensity]).astype('<f4').tobytes())
 
 
 def write_image(path: Path, rgb: np.ndarray) -> None:

@@ -122,13 +122,13 @@ class NuScenesWriter(Writer):
         intensity = np.round(sweep.intensity * 255)
         points = np.column_stack([sweep.points_lidar_m, intensity, sweep.ring]).astype(np.float32)
         with replace_when_complete(self.root / row['filename']) as path:
-            points.tofile(path)
+            path.write_bytes(points.tobytes())
         return row, pose
 
     def _write_mask(self, scan: LidarScan, token: str) -> dict:
         filename = f'lidarseg/{self.version}/{token}_lidarseg.bin'
         with replace_when_complete(self.root / filename) as path:
-            LIDARSEG_ID[scan.surface].tofile(path)
+            path.write_bytes(LIDARSEG_ID[scan.surface].tobytes())
         return dict(token=token, sample_data_token=token, filename=filename)
 
     def _write_image(self, frame: SimulatedFrame, channel: str, image: CameraImage) -> tuple[dict, dict]:

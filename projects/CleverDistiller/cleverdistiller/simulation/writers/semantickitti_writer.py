@@ -105,7 +105,7 @@ class SemanticKittiWriter(Writer):
         write_points(folder / 'velodyne' / f'{name}.bin', frame.scan)
         write_image(folder / 'image_2' / f'{name}.png', frame.images['image_2'].rgb)
         with replace_when_complete(folder / 'labels' / f'{name}.label') as path:
-            point_labels(frame).tofile(path)
+            path.write_bytes(point_labels(frame).tobytes())
         return dict(time_s=frame.time_s, lidar2world=frame.scan.ego2world @ self.rig.lidar.lidar2ego)
 
     def finish(self, records: list[list[dict]]) -> None:
