@@ -5,8 +5,9 @@ python benchmarks/kills.py [--work DIR] [--seed 0] [--kills simulate=25 prepare=
 Simulating, preparing, caching, training and a small demo run in turn, each first undisturbed, which gives its length
 and its result. Then each is killed (SIGKILL, to its whole process group) at moments drawn evenly over that length, one
 in four of them over the last second, and started again with the same command, as a user would (a training with
---resume), until it comes through; then its result is compared, and it begins anew until it has had its kills. Every
-command is a copy of this process, because the imports would take most of the time: the kills are spread over the work.
+--resume), until it comes through; then its result is compared, and it begins anew until it has had its kills. The demo
+is long and gets several kills on its way, each within a seventh of its length. Every command is a copy of this process,
+because the imports would take most of the time: the kills are spread over the work.
 
 What is compared: simulated sets, prepared files and caches to the byte; tensors of checkpoints and students to the bit;
 numbers of results and of the demo's report to the last digit; and no temporary file may remain but in prepared sets.
@@ -21,6 +22,7 @@ import os
 os.environ.update(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1')
 
 import argparse
+import ctypes
 import hashlib
 import json
 import multiprocessing
@@ -47,7 +49,7 @@ sys.path.insert(0, str(REPO / 'tools'))
 import _demo_plan  # noqa: E402
 import cleverdistiller  # noqa: E402, F401  (once, for every command)
 import demo  # noqa: E402
-from _stages import _become  # noqa: E402
+from _stages import PR_SET_PDEATHSIG, _become  # noqa: E402
 from cleverdistiller.fileio import read_checkpoint, replace_when_complete  # noqa: E402
 
 KILLS = dict(simulate=25, prepare=25, cache=20, train=20, demo=10)
@@ -80,12 +82,14 @@ class Command:
         words (str): ``tools/NAME.py`` and its arguments; {out} is its folder, {data} the folder of simulated sets.
         result (Callable[[Path], Mapping]): What must not differ, of a finished folder.
         resume (str): What a user adds after a kill.
+        share (float): Of its length, over which moments are drawn: one life of a long command has several kills.
     """
 
     name: str
     words: str
     result: Callable[[Path], Mapping[str, str]]
     resume: str = ''
+    share: float = 1.0
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -178,7 +182,7 @@ def commands() -> dict[str, list[Command]]:
             Command('pretrain', f'{train.format(pretrain)} {ours}', trained, '--resume'),
             Command('probe', f'{train.format(probe)} --cfg-options model.student_weights=None', trained, '--resume'),
         ],
-        demo=[Command('demo', '', told)],
+        demo=[Command('demo', '', told, share=0.15)],
     )
 
 
@@ -214,6 +218,7 @@ def start(words: str, folder: Path, log: Path, data: Path) -> multiprocessing.Pr
 
 def _lead(words: str, folder: Path, log: Path, data: Path) -> None:
     os.setsid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     tqdm.set_lock(threading.RLock())  # else a command that is killed while it draws would keep the lock of this process
     if words:
         os.environ['DEMO'] = str(data.parent)
@@ -336,8 +341,8 @@ class Kills:
             self._save()
         while True:
             kept['attempts'] += 1
-            words = f'{command.words} {command.resume}' if folder.exists() else command.words
-            moment = self._moment(command.name, kept['attempts'], kept['undisturbed_s'])
+            words = f'{command.words} {command.resume}'.strip() if folder.exists() else command.words
+            moment = self._moment(command, kept['attempts'], kept['undisturbed_s'])
             process = start(self._words(words, folder), folder, self._log, self.data)
             process.join(moment if self._kills(stage) < self.wanted[stage] else None)
             if process.exitcode is None:
@@ -367,13 +372,13 @@ class Kills:
         self._log.unlink(missing_ok=True)
         self._save()
 
-    def _moment(self, name: str, attempt: int, length_s: float) -> float:
+    def _moment(self, command: Command, attempt: int, length_s: float) -> float:
         """Seconds after the start, the same for the same seed, command and attempt."""
-        chance = random.Random(f'{self.seed} {name} {attempt}')
+        chance = random.Random(f'{self.seed} {command.name} {attempt}')
         which, where = chance.random(), chance.random()
-        if which < OFTEN:
+        if which < OFTEN and command.share == 1:
             return max(length_s - LAST_S * where, 0.0)
-        return length_s * where
+        return command.share * length_s * where
 
 
 def main() -> None:
