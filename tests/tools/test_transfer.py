@@ -110,7 +110,7 @@ def test_a_wrong_number_of_classes_stops_before_training(config, student, tmp_pa
 
 def test_a_checkpoint_of_another_model_is_not_scored(config, student, tmp_path, capsys):
     said = refused(capsys, TEST, config, student, '--work-dir', tmp_path)
-    assert 'backbone.stem.0.weight' in said and 'decode_head.linear.weight' in said
+    assert "without the prefix 'backbone.'" in said and 'model.student_weights' in said
     assert not (tmp_path / 'test_results.json').exists()
 
 
