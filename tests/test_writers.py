@@ -339,6 +339,7 @@ def dies(action: Callable[[], object]) -> int:
     pid = os.fork()
     if not pid:
         signal.alarm(20)
+        torch.set_num_threads(1)  # the copy has none of the threads that OpenMP thinks it has, and would wait for them
         try:
             # Pytest's files have no room either, and bars have locks that are shared with this process.
             with open(os.devnull, 'w') as sys.stdout, open(os.devnull, 'w') as sys.stderr:
